@@ -1,0 +1,1 @@
+"""The Scumble server: protocol edge, queue and supervisor, diffusion engine and texturing."""
