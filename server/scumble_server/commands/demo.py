@@ -38,8 +38,12 @@ def run(arguments: argparse.Namespace) -> int:
     begin = time.perf_counter()
     times, pictures, files = _run_stages(
         arguments.blender or find_blender(),
-        ["--prompt", arguments.prompt, "--seed", str(arguments.seed), "--size", str(arguments.size)]
-        + ["--output", str(output)],
+        [
+            *("--prompt", arguments.prompt),
+            *("--seed", str(arguments.seed)),
+            *("--size", str(arguments.size)),
+            *("--output", str(output)),
+        ],
     )
     subtitle = "   ".join(f"{stage} {seconds:.1f} s" for stage, seconds in times.items())
     rows = [Row(title, _thinned(pictures.get(kind, []))) for kind, title in ROWS.items()]
