@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from scumble_shared.errors import ErrorInfo
@@ -56,10 +56,12 @@ class JobPreviewUpdate:
 
 @dataclass(frozen=True, slots=True)
 class JobResultUpdate:
-    """tensors: by result name. provenance: JSON text."""
+    """tensors: by result name. provenance: JSON text. digests: content address of each tensor, by the same names;
+    the store keeps the tensors under them, so that a later job can refer to a result."""
 
     tensors: Mapping[str, AnyArray]
     provenance: str
+    digests: Mapping[str, Digest] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +86,22 @@ class JobService(Protocol):
     def capabilities(self) -> Capabilities:
         """Models, samplers, tasks and device; cheap, never waits for the worker."""
 
+    def on_capabilities_changed(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` on the event-loop thread whenever :meth:`capabilities` differs from before."""
+
     def missing(self, digests: Iterable[Digest]) -> tuple[Digest, ...]:
         """Those of ``digests`` that aren't stored (any longer)."""
 
     def put(self, digest: Digest, array: AnyArray) -> None:
         """Store a tensor whose digest was verified. Raises ScumbleError TOO_LARGE if it can't ever fit."""
 
-    def submit(self, job_id: str, job: Job, owner: str, emit: Callable[[JobUpdate], None]) -> int:
+    def submit(
+        self, job_id: str, job: Job, owner: str, emit: Callable[[JobUpdate], None], *, previews: bool = True
+    ) -> int:
         """Queue a validated job whose tensors are all stored; jobs ahead of it are returned.
 
+        previews: False spares the worker the decoding of pictures nobody looks at.
+        Progress may come before the start, while the worker still loads its model.
         ``emit`` is called on the event-loop thread for every update, and never again after a final one.
         Raises ScumbleError BUSY over ``limits.queued_jobs`` for one owner.
         """
