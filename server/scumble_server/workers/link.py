@@ -1,0 +1,119 @@
+"""One worker process as the event loop sees it: messages in, messages out, and word of its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import multiprocessing
+import signal
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+from scumble_shared.tensor import AnyArray
+
+from .process import run_worker
+from .spec import ExecutorSpec
+from .wire import StopWorker, ToWorker, receive, send
+
+__all__ = ["WorkerLink", "describe_exit"]
+
+_EXIT_GRACE = 5.0
+"""Seconds a process may take to end after it closed its pipe."""
+
+
+class WorkerLink:
+    """Spawns the process at once. Callbacks come on ``loop``; ``on_exit(exitcode)`` is the last of them.
+
+    Two threads keep the loop free: one reads the pipe, one writes it.
+    """
+
+    def __init__(
+        self,
+        spec: ExecutorSpec,
+        loop: asyncio.AbstractEventLoop,
+        on_message: Callable[[Any, list[AnyArray]], None],
+        on_exit: Callable[[int], None],
+        *,
+        warm_up: bool,
+    ) -> None:
+        self._loop = loop
+        self._on_message = on_message
+        self._on_exit = on_exit
+        self._ended = asyncio.Event()
+        self._outgoing: SimpleQueue[tuple[ToWorker, tuple[AnyArray, ...]] | None] = SimpleQueue()
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(
+            target=run_worker,
+            args=(theirs, spec, warm_up, logging.getLogger().getEffectiveLevel()),
+            name="scumble-worker",
+            daemon=True,
+        )
+        self._process.start()
+        theirs.close()  # so that the end of the process is the end of the pipe
+        threading.Thread(target=self._write, name="scumble-to-worker", daemon=True).start()
+        threading.Thread(target=self._read, name="scumble-from-worker", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        pid = self._process.pid
+        assert pid is not None, "started in __init__"
+        return pid
+
+    def send(self, message: ToWorker, *arrays: AnyArray) -> None:
+        """Never blocks; lost without a word if the process ends first, of which ``on_exit`` tells."""
+        self._outgoing.put((message, arrays))
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    async def stop(self, grace: float) -> None:
+        """Ask the process to end; after ``grace`` seconds make it."""
+        self.send(StopWorker())
+        try:
+            await asyncio.wait_for(self._ended.wait(), grace)
+        except TimeoutError:
+            self.kill()
+            await self._ended.wait()
+
+    def _write(self) -> None:
+        while (item := self._outgoing.get()) is not None:
+            message, arrays = item
+            try:
+                send(self._connection, message, arrays)
+            except OSError:
+                return  # the reader sees the end of the pipe, too
+
+    def _read(self) -> None:
+        try:
+            while True:
+                self._call(self._on_message, *receive(self._connection))
+        except (EOFError, OSError):
+            self._outgoing.put(None)
+        self._process.join(_EXIT_GRACE)
+        if self._process.exitcode is None:
+            self._process.kill()
+            self._process.join()
+        self._connection.close()
+        self._call(self._finish, self._process.exitcode)
+
+    def _finish(self, exitcode: int) -> None:
+        self._ended.set()
+        self._on_exit(exitcode)
+
+    def _call(self, function: Callable[..., None], *arguments: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(function, *arguments)
+        except RuntimeError:
+            if not self._loop.is_closed():
+                raise
+
+
+def describe_exit(exitcode: int) -> str:
+    """How a process ended, for people."""
+    if exitcode >= 0:
+        return f"exit status {exitcode}"
+    name = signal.Signals(-exitcode).name if -exitcode in set(signal.Signals) else f"signal {-exitcode}"
+    return f"{name}, perhaps because the machine ran out of memory" if name == "SIGKILL" else name

@@ -1,0 +1,337 @@
+"""The job service: validated jobs in, updates out, one worker process doing them in a fair order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from scumble_shared.errors import ErrorCode, ErrorInfo, Remedy, RemedyAction
+from scumble_shared.job import Job, tensors_of
+from scumble_shared.limits import DEFAULT_LIMITS, Limits
+from scumble_shared.messages import Capabilities
+from scumble_shared.tensor import AnyArray, Digest
+
+from ..service import (
+    JobCancelledUpdate,
+    JobFailedUpdate,
+    JobPreviewUpdate,
+    JobProgressUpdate,
+    JobResultUpdate,
+    JobStartedUpdate,
+    JobUpdate,
+)
+from .link import describe_exit
+from .queue import FairQueue
+from .spec import ExecutorSpec
+from .store import TensorStore
+from .supervisor import Supervisor, SupervisorPolicy
+from .wire import (
+    CancelWork,
+    PreviewTaken,
+    StartFailed,
+    WarmedUp,
+    Work,
+    WorkCancelled,
+    WorkerReady,
+    WorkFailed,
+    WorkPreview,
+    WorkProgress,
+    WorkResult,
+)
+
+__all__ = ["ServiceStatus", "WorkerService", "WorkerState"]
+
+logger = logging.getLogger(__name__)
+
+
+class WorkerState(StrEnum):
+    STARTING = "starting"  # the process builds its engine
+    WARMING_UP = "warming_up"  # and loads the default model
+    READY = "ready"
+    WORKING = "working"
+    LOST = "lost"  # crashed, about to be started anew
+    FAILED = "failed"  # couldn't be started again and again; the next job makes it try again
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """For health checks and metrics. fraction: of the warm-up, None if unknown. Counts are since the start."""
+
+    state: WorkerState
+    stage: str
+    fraction: float | None
+    worker_pid: int | None
+    queued: int
+    running: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    restarts: int
+    store_bytes: int
+    problem: ErrorInfo | None
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A job that hasn't ended."""
+
+    job_id: str
+    job: Job
+    emit: Callable[[JobUpdate], None]
+    previews: bool
+    digests: tuple[Digest, ...]
+    overdue: asyncio.TimerHandle | None = None  # set once it is told to stop
+
+
+@dataclass(slots=True)
+class _Counts:
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+
+@dataclass(slots=True)
+class _Worker:
+    """What is known of the worker process. problem: why it isn't as ready as it should be."""
+
+    state: WorkerState = WorkerState.STOPPED
+    stage: str = ""
+    fraction: float | None = None
+    problem: ErrorInfo | None = None
+
+
+class WorkerService:
+    """Implements ``scumble_server.service.JobService``. All calls on the event-loop thread.
+
+    capabilities: what to say until the worker has said its own.
+    """
+
+    def __init__(
+        self,
+        spec: ExecutorSpec,
+        *,
+        limits: Limits = DEFAULT_LIMITS,
+        capabilities: Capabilities | None = None,
+        policy: SupervisorPolicy | None = None,
+    ) -> None:
+        self._policy = policy or SupervisorPolicy()
+        self._capabilities = capabilities or Capabilities()
+        self._watchers: list[Callable[[], None]] = []
+        self._store = TensorStore(limits.store_bytes)
+        self._queue = FairQueue(limits.queued_jobs)
+        self._entries: dict[str, _Entry] = {}
+        self._running: _Entry | None = None
+        self._counts = _Counts()
+        self._worker = _Worker()
+        self._supervisor = Supervisor(
+            spec, self._policy, on_message=self._heard, on_lost=self._lost, on_gave_up=self._gave_up
+        )
+
+    def start(self) -> None:
+        """Start the worker process, without waiting for it. Needs a running event loop."""
+        self._worker = _Worker(WorkerState.STARTING)
+        self._supervisor.start()
+
+    async def close(self) -> None:
+        """End the worker, in bounded time; every job that hasn't ended fails with WORKER_LOST."""
+        self._worker = _Worker(WorkerState.STOPPED)
+        stopped = ErrorInfo(
+            ErrorCode.WORKER_LOST,
+            "the server was stopped",
+            retryable=True,
+            remedy=Remedy("Start the server", RemedyAction.START_SERVER),
+        )
+        for entry in list(self._entries.values()):
+            self._end(entry, JobFailedUpdate(stopped))
+        await self._supervisor.close()
+
+    def status(self) -> ServiceStatus:
+        return ServiceStatus(
+            state=self._worker.state,
+            stage=self._worker.stage,
+            fraction=self._worker.fraction,
+            worker_pid=self._supervisor.pid,
+            queued=len(self._queue),
+            running=int(self._running is not None),
+            succeeded=self._counts.succeeded,
+            failed=self._counts.failed,
+            cancelled=self._counts.cancelled,
+            restarts=self._supervisor.restarts,
+            store_bytes=self._store.used_bytes,
+            problem=self._worker.problem,
+        )
+
+    # --- JobService -------------------------------------------------------------------------------
+
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    def on_capabilities_changed(self, callback: Callable[[], None]) -> None:
+        self._watchers.append(callback)
+
+    def missing(self, digests: Iterable[Digest]) -> tuple[Digest, ...]:
+        return self._store.missing(digests)
+
+    def put(self, digest: Digest, array: AnyArray) -> None:
+        self._store.put(digest, array)
+
+    def submit(
+        self, job_id: str, job: Job, owner: str, emit: Callable[[JobUpdate], None], *, previews: bool = True
+    ) -> int:
+        """See JobService. Raises ValueError for an id that is queued or running, KeyError for a missing tensor."""
+        if job_id in self._entries:
+            raise ValueError(f"job {job_id} is queued or running already")
+        digests = tuple(dict.fromkeys(tensors_of(job)))
+        self._store.pin(digests)
+        try:
+            self._queue.add(job_id, owner)
+        except Exception:
+            self._store.unpin(digests)
+            raise
+        self._entries[job_id] = _Entry(job_id, job, emit, previews, digests)
+        if self._worker.state is WorkerState.FAILED:
+            self.start()
+        asyncio.get_running_loop().call_soon(self._dispatch)  # later, so that its start isn't told before this returns
+        return self._queue.position(job_id) + (self._running is not None)
+
+    def cancel(self, job_id: str) -> bool:
+        entry = self._entries.get(job_id)
+        if entry is None:
+            return False
+        if self._queue.remove(job_id):
+            self._end(entry, JobCancelledUpdate())
+        elif entry.overdue is None:
+            self._supervisor.send(CancelWork(job_id))
+            loop = asyncio.get_running_loop()
+            entry.overdue = loop.call_later(self._policy.cancel_grace, self._supervisor.kill)
+        return True
+
+    # --- the worker -------------------------------------------------------------------------------
+
+    def _dispatch(self) -> None:
+        """Give the worker its next job if it can take one."""
+        if self._worker.state is not WorkerState.READY or (job_id := self._queue.take()) is None:
+            return
+        entry = self._running = self._entries[job_id]
+        self._worker.state = WorkerState.WORKING
+        arrays = [self._store.get(digest) for digest in entry.digests]
+        self._supervisor.send(Work(job_id, entry.job, entry.digests, entry.previews), *arrays)
+        entry.emit(JobStartedUpdate())
+
+    def _heard(self, message: Any, arrays: list[AnyArray]) -> None:
+        if self._worker.state is WorkerState.STOPPED:
+            return
+        match message:
+            case WorkerReady():
+                self._worker = _Worker(WorkerState.WARMING_UP)
+                self._say_capabilities(message.capabilities)
+            case WarmedUp():
+                self._warmed_up(message)
+            case StartFailed():
+                self._worker.problem = message.error
+            case WorkProgress(job_id=""):
+                self._warming(message)
+            case _:
+                self._heard_of_work(message, arrays)
+
+    def _heard_of_work(self, message: Any, arrays: list[AnyArray]) -> None:
+        entry = self._running
+        if entry is None or entry.job_id != message.job_id:
+            raise AssertionError(f"the worker spoke of {message.job_id}, which it wasn't given")
+        match message:
+            case WorkProgress():
+                entry.emit(JobProgressUpdate(message.stage, message.step, message.steps, message.fraction))
+                return
+            case WorkPreview():
+                entry.emit(JobPreviewUpdate(arrays[0], message.step, message.steps))
+                self._supervisor.send(PreviewTaken())
+                return
+            case WorkResult():
+                self._keep_results(message, arrays)
+                tensors = dict(zip(message.names, arrays, strict=True))
+                digests = dict(zip(message.names, message.digests, strict=True))
+                update: JobUpdate = JobResultUpdate(tensors, message.provenance, digests)
+            case WorkFailed():
+                update = JobFailedUpdate(message.error)
+            case WorkCancelled():
+                update = JobCancelledUpdate()
+        self._worker.state = WorkerState.READY
+        self._end(entry, update)
+        self._dispatch()
+
+    def _say_capabilities(self, capabilities: Capabilities) -> None:
+        if capabilities != self._capabilities:
+            self._capabilities = capabilities
+            for watcher in self._watchers:
+                watcher()
+
+    def _warming(self, message: WorkProgress) -> None:
+        """Jobs that wait for the model see it load."""
+        self._worker.stage, self._worker.fraction = message.stage, message.fraction
+        for job_id in self._queue.order():
+            self._entries[job_id].emit(JobProgressUpdate(message.stage, message.step, message.steps))
+
+    def _warmed_up(self, message: WarmedUp) -> None:
+        if message.error is not None:
+            logger.warning("the default model could not be loaded ahead of time: %s", message.error.message)
+        self._worker = _Worker(WorkerState.READY, problem=message.error)
+        self._dispatch()
+
+    def _lost(self, exitcode: int) -> None:
+        problem = self._worker.problem
+        self._worker = _Worker(WorkerState.LOST, problem=problem)
+        entry = self._running
+        if entry is None:
+            return
+        if entry.overdue is not None:
+            self._end(entry, JobCancelledUpdate())
+            return
+        lost = ErrorInfo(
+            ErrorCode.WORKER_LOST,
+            f"the process that worked on this job ended ({describe_exit(exitcode)}); it is being restarted",
+            retryable=True,
+            remedy=Remedy("Try again", RemedyAction.RETRY),
+        )
+        self._end(entry, JobFailedUpdate(lost))
+
+    def _gave_up(self) -> None:
+        """Nobody should wait for a worker that can't start."""
+        problem = self._worker.problem or ErrorInfo(
+            ErrorCode.WORKER_LOST,
+            "the process that does the work ends as soon as it starts",
+            retryable=True,
+            remedy=Remedy("Run `scumble doctor` where the server runs"),
+        )
+        self._worker = _Worker(WorkerState.FAILED, problem=problem)
+        for job_id in self._queue.order():
+            self._end(self._entries[job_id], JobFailedUpdate(problem))
+
+    # --- ends -------------------------------------------------------------------------------------
+
+    def _keep_results(self, message: WorkResult, arrays: list[AnyArray]) -> None:
+        for digest, array in zip(message.digests, arrays, strict=True):
+            if self._store.has_room(array.nbytes):
+                self._store.put(digest, array)
+
+    def _end(self, entry: _Entry, update: JobUpdate) -> None:
+        """The one place where a job ends: it leaves all books before anybody hears of it."""
+        del self._entries[entry.job_id]
+        self._queue.remove(entry.job_id)
+        if self._running is entry:
+            self._running = None
+        if entry.overdue is not None:
+            entry.overdue.cancel()
+        self._store.unpin(entry.digests)
+        match update:
+            case JobResultUpdate():
+                self._counts.succeeded += 1
+            case JobCancelledUpdate():
+                self._counts.cancelled += 1
+            case _:
+                self._counts.failed += 1
+        entry.emit(update)

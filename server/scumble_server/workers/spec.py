@@ -1,0 +1,33 @@
+"""How the server tells a worker process what to be: an import path and arguments, so that it needs no torch itself."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..service import Executor
+
+__all__ = ["ENGINE", "ExecutorSpec", "engine_spec"]
+
+ENGINE = "scumble_server.engine.executor:EngineExecutor"
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorSpec:
+    """target: "package.module:name" of a callable that returns an Executor. arguments: keywords for it."""
+
+    target: str
+    arguments: Mapping[str, object] = field(default_factory=dict)
+
+    def build(self) -> Executor:
+        """Import and call the target; what that raises comes through."""
+        module, _, name = self.target.partition(":")
+        executor: Executor = getattr(importlib.import_module(module), name)(**self.arguments)
+        return executor
+
+
+def engine_spec(model_dirs: tuple[Path, ...] = (), device: str = "auto") -> ExecutorSpec:
+    """The diffusion engine. model_dirs: searched besides the models that ship. device: "auto", "cuda", "mps", "cpu"."""
+    return ExecutorSpec(ENGINE, {"model_dirs": model_dirs, "device": device})
