@@ -146,7 +146,7 @@ def _do(executor: Executor, channel: Channel, work: Work, arrays: list[AnyArray]
         channel.send(WorkFailed(work.job_id, failure))
         if failure.code is ErrorCode.WORKER_LOST:
             logger.error("this process can't use its device any more; a new one takes over")
-            sys.exit(LOST_DEVICE_EXIT)
+            os._exit(LOST_DEVICE_EXIT)  # tidying up would call the device
         _free_memory()
 
 

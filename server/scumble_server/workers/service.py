@@ -260,7 +260,8 @@ class WorkerService:
                 update = JobFailedUpdate(message.error)
             case WorkCancelled():
                 update = JobCancelledUpdate()
-        self._worker.state = WorkerState.READY
+        leaving = isinstance(message, WorkFailed) and message.error.code is ErrorCode.WORKER_LOST
+        self._worker.state = WorkerState.LOST if leaving else WorkerState.READY
         self._end(entry, update)
         self._dispatch()
 

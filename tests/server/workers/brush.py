@@ -37,6 +37,7 @@ class Brush:
 
     def __init__(self, start_log: str = "", fail_starts: int = 0, die_warming: bool = False, refuse: str = "") -> None:
         self._die_warming = die_warming
+        self._runs = 0
         starts = 0
         if start_log:
             path = Path(start_log)
@@ -58,6 +59,7 @@ class Brush:
 
     def run(self, job: Job, tensors: Mapping[Digest, AnyArray], hooks: JobHooks) -> Output:
         assert isinstance(job, GenerateJob)
+        self._runs += 1
         words = job.prompt.split()
         previews = 0
         canvas = paint(job)
@@ -74,7 +76,9 @@ class Brush:
         result = {"image/0": canvas}
         if job.init_image is not None:
             result["image/0"] = np.asarray(255 - tensors[job.init_image])
-        return Output(result, {"executor": "brush", "previews": previews, "pid": os.getpid()})
+        if "float64" in words:
+            result["image/0"] = canvas / 255.0
+        return Output(result, {"executor": "brush", "previews": previews, "pid": os.getpid(), "order": self._runs})
 
 
 def misbehave(words: list[str], job: GenerateJob) -> None:
