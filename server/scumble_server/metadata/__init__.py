@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from .png import png_bytes
+from .png import png_bytes, read_settings
+from .settings import ImageSettings, LoraUse
 
-__all__ = ["png_bytes"]
+__all__ = ["ImageSettings", "LoraUse", "png_bytes", "read_settings"]

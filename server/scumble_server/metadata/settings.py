@@ -1,0 +1,117 @@
+"""Settings found in an image: a job to start from, and in words what could not be carried over."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from scumble_shared.job import GenerateJob
+from scumble_shared.limits import DEFAULT_LIMITS
+
+__all__ = ["ImageSettings", "LoraUse", "Numbers", "control_kind"]
+
+SEED_MAX = 2**64 - 1
+"""ComfyUI's largest; A1111 stays below 2**32."""
+
+KIND_WORDS = {
+    "depth": "depth",
+    "zoe": "depth",
+    "normal": "normal",
+    "canny": "canny",
+    "lineart": "lineart",
+    "seg": "segmentation",
+}
+"""What a ControlNet's or preprocessor's name contains -> our control kind, first match wins."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoraUse:
+    """A LoRA by the name another tool had for it, and its weight."""
+
+    name: str
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSettings:
+    """What an image file says about how it was made.
+
+    job: for ``source`` "scumble" the very job, its tensors by content address. For "a1111" and "comfyui" a job
+    without pictures, whose ``model`` is the other tool's name for the checkpoint, without folder and ending: it may
+    or may not be a model id here.
+    index: which image of the job's batch it was.
+    model_hash: first hex digits of the checkpoint's SHA-256 as A1111 writes them, "" if unknown.
+    loras: outside the prompt; those in A1111's ``<lora:name:weight>`` stay in the prompt.
+    notes: sentences for the artist: what was changed or left out.
+    provenance: JSON text of versions, device and timings; "{}" from other tools.
+    """
+
+    job: GenerateJob
+    source: str
+    index: int = 0
+    model_hash: str = ""
+    loras: tuple[LoraUse, ...] = ()
+    notes: tuple[str, ...] = ()
+    provenance: str = "{}"
+
+    def single(self) -> GenerateJob:
+        """The job that makes this one image of the batch again."""
+        return replace(self.job, seed=self.job.seed + self.index, batch_size=1)
+
+
+class Numbers:
+    """Numbers out of foreign text: what isn't one, or is out of range, is left at our default and noted."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def whole(self, label: str, value: object, low: int, high: int, default: int) -> int:
+        number = self.real(label, value, low, high, default)
+        return int(number)
+
+    def real(self, label: str, value: object, low: float, high: float, default: float) -> float:
+        """bounds inclusive; exact for integers of any size."""
+        number = _number(value)
+        if number is not None and low <= number <= high:
+            return number
+        self.notes.append(f"{label} {str(value)[:40]!r} is not a number from {low} to {high}; {default:g} is used")
+        return default
+
+    def side(self, label: str, value: object) -> int:
+        return self.whole(label, value, DEFAULT_LIMITS.generate_side_min, DEFAULT_LIMITS.generate_side, 512)
+
+    def steps(self, value: object) -> int:
+        return self.whole("Steps", value, 1, DEFAULT_LIMITS.num_inference_steps, 20)
+
+    def guidance(self, value: object) -> float:
+        return float(self.real("CFG scale", value, 0.0, DEFAULT_LIMITS.guidance_scale, 7.0))
+
+    def seed(self, value: object) -> int:
+        return self.whole("Seed", value, 0, SEED_MAX, 0)
+
+    def fraction(self, label: str, value: object, default: float) -> float:
+        return float(self.real(label, value, 0.0, 1.0, default))
+
+
+def _number(value: object) -> float | int | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, int):
+        return value
+    try:
+        return int(value) if isinstance(value, str) and value.strip().isdecimal() else _finite(float(value))
+    except ValueError:
+        return None
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def control_kind(*names: str) -> str | None:
+    """The control kind that one of ``names`` (a ControlNet's, a preprocessor's) tells, in that order."""
+    for name in names:
+        for word, kind in KIND_WORDS.items():
+            if word in name.lower():
+                return kind
+    return None
