@@ -15,6 +15,7 @@ class Limits:
     """All bounds are inclusive."""
 
     message_bytes: int = 64 * 1024 * 1024  # one binary frame
+    transfer_bytes: int = 1024**3  # one message with its tensors, over all frames it is cut into
     text_bytes: int = 1024 * 1024  # one text frame
     blobs_per_frame: int = 16
     tensor_rank: int = 4
