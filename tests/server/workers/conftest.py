@@ -53,7 +53,12 @@ class Listener:
         return await self.until(lambda update: isinstance(update, JobStartedUpdate))
 
     async def step(self, step: int) -> JobUpdate:
-        return await self.until(lambda update: isinstance(update, JobProgressUpdate) and update.step >= step)
+        """Of the work itself; the loading of the model before it has steps, too."""
+
+        def reached(update: JobUpdate) -> bool:
+            return isinstance(update, JobProgressUpdate) and update.stage == "denoising" and update.step >= step
+
+        return await self.until(reached)
 
     async def end(self) -> JobUpdate:
         return await self.until(lambda update: isinstance(update, FINAL))

@@ -162,7 +162,7 @@ class TestQueue:
                 await first.step(2)
                 assert service.submit("a2", job(), "a", listener()) == 1
                 assert service.submit("a3", job(), "a", listener()) == 2
-                assert service.submit("b1", job(), "b", listener()) == 1
+                assert service.submit("b1", job(), "b", listener()) == 2  # after a2, before a3
 
         run(scenario())
 
