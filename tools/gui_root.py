@@ -16,20 +16,11 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 ROOTS = Path(os.environ.get("SCUMBLE_GUI_ROOTS", REPOSITORY / "build" / "gui"))
 SUITES = ("trixie", "sid")
-PACKAGES = [
-    "blender",
-    "xvfb",
-    "xauth",
-    "xdotool",
-    "imagemagick",
-    "libgl1-mesa-dri",
-    "libegl1",
-    "python3-numpy",
-    "python3-requests",
-    "python3-cattr",
-    "fonts-dejavu-core",
-    "procps",
-]
+PACKAGES = (
+    *("blender", "python3-numpy", "python3-requests", "python3-cattr"),
+    *("xvfb", "xauth", "xdotool", "imagemagick", "procps", "fonts-dejavu-core"),
+    *("libgl1-mesa-dri", "libegl1"),
+)
 SHARED = "/shared"
 """Where :func:`run`'s folder appears inside the root."""
 
