@@ -7,18 +7,16 @@ nothing is negotiated and a malformed message is a bug.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
-from enum import StrEnum
-from functools import cache
+from collections.abc import Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 import numpy as np
 from scumble_shared.errors import ErrorInfo
 from scumble_shared.job import ControlImagesJob, GenerateJob, ProjectJob
 from scumble_shared.messages import Capabilities
+from scumble_shared.schema import decode, encode
 from scumble_shared.tensor import AnyArray, Digest
 
 __all__ = [
@@ -143,16 +141,12 @@ class WorkCancelled:
 ToWorker = Work | CancelWork | PreviewTaken | StopWorker
 ToServer = WorkerReady | WarmedUp | StartFailed | WorkProgress | WorkPreview | WorkResult | WorkFailed | WorkCancelled
 
-_KINDS: Mapping[str, type] = {
-    get_args(get_type_hints(kind)["type"])[0]: kind for kind in (*get_args(ToWorker), *get_args(ToServer))
-}
-
 
 def send(connection: Connection, message: ToWorker | ToServer, arrays: Sequence[AnyArray] = ()) -> None:
     """Raises OSError if the other side is gone."""
     contiguous = [np.ascontiguousarray(array) for array in arrays]
     blobs = [(array.dtype.name, array.shape) for array in contiguous]
-    connection.send_bytes(json.dumps({"message": asdict(message), "blobs": blobs}).encode())
+    connection.send_bytes(json.dumps({"message": encode(message), "blobs": blobs}).encode())
     for array in contiguous:
         if array.nbytes:
             connection.send_bytes(array.data.cast("B"))
@@ -167,32 +161,4 @@ def receive(connection: Connection) -> tuple[Any, list[AnyArray]]:
         if array.nbytes:
             connection.recv_bytes_into(array.data.cast("B"))
         arrays.append(array)
-    message = header["message"]
-    return _build(message, _KINDS[message["type"]]), arrays
-
-
-def _build(value: Any, kind: Any) -> Any:
-    """The value of type ``kind`` whose JSON form is ``value``."""
-    if isinstance(kind, type) and is_dataclass(kind):
-        hints = _hints(kind)
-        return kind(**{name: _build(item, hints[name]) for name, item in value.items()})
-    if get_origin(kind) is tuple:
-        kinds = get_args(kind)
-        repeated = len(kinds) == 2 and kinds[1] is Ellipsis
-        return tuple(_build(item, kinds[0] if repeated else kinds[i]) for i, item in enumerate(value))
-    if isinstance(kind, UnionType):
-        return None if value is None else _build(value, _member(value, kind))
-    return kind(value) if isinstance(kind, type) and issubclass(kind, StrEnum) else value
-
-
-def _member(value: Any, union: UnionType) -> Any:
-    """The member of an optional value, or the job type whose ``task`` is in the value."""
-    members = [kind for kind in get_args(union) if kind is not NoneType]
-    if len(members) == 1:
-        return members[0]
-    return next(kind for kind in members if get_args(_hints(kind)["task"])[0] == value["task"])
-
-
-@cache
-def _hints(kind: type) -> Mapping[str, Any]:
-    return get_type_hints(kind)
+    return decode(ToWorker | ToServer, header["message"]), arrays
