@@ -1,0 +1,124 @@
+"""Procedural meshes with UV maps: shapes whose truth is known in closed form, for tests and benchmarks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .mesh import Mesh, make_mesh
+
+__all__ = ["Shape", "cube", "grid", "merge", "plane", "torus", "uv_sphere"]
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Arrays in the shapes of :class:`scumble_shared.job.MeshRef`, object space."""
+
+    vertices: FloatArray
+    triangles: NDArray[np.int32]
+    normals: FloatArray
+    uvs: FloatArray
+
+    def mesh(self, name: str = "shape", object_id: int = 1) -> Mesh:
+        """On the CPU, standing at the origin."""
+        return make_mesh(name, self.vertices, self.triangles, self.normals, self.uvs, object_id=object_id)
+
+
+def grid(
+    position: NDArray[np.float64], normal: NDArray[np.float64], uv: NDArray[np.float64], *, merge_seams: bool = True
+) -> Shape:
+    """A (rows + 1) x (columns + 1) lattice of points, normals and UVs as two triangles a cell.
+
+    Triangles run anticlockwise for a viewer who sees columns to the right and rows upwards. Zero-area triangles
+    (at poles) are dropped; points at the same place become one vertex if ``merge_seams``.
+    """
+    rows, columns = position.shape[0] - 1, position.shape[1] - 1
+    corner = np.arange((rows + 1) * (columns + 1)).reshape(rows + 1, columns + 1)
+    a, b, c, d = (part.ravel() for part in (corner[:-1, :-1], corner[:-1, 1:], corner[1:, 1:], corner[1:, :-1]))
+    triangles = np.stack([a, b, c, a, c, d], 1).reshape(-1, 3)
+    points = position.reshape(-1, 3)
+    if merge_seams:
+        _, first, inverse = np.unique(np.round(points, 7), axis=0, return_index=True, return_inverse=True)
+        vertices, index = points[first], inverse.ravel()[triangles]
+    else:
+        vertices, index = points, triangles
+    kept = (index[:, 0] != index[:, 1]) & (index[:, 1] != index[:, 2]) & (index[:, 2] != index[:, 0])
+    index, triangles = index[kept], triangles[kept]
+    return Shape(
+        vertices.astype(np.float32),
+        index.astype(np.int32),
+        normal.reshape(-1, 3)[triangles].astype(np.float32),
+        uv.reshape(-1, 2)[triangles].astype(np.float32),
+    )
+
+
+def _lattice(rows: int, columns: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(v, u) in 0..1, (rows + 1) x (columns + 1) each."""
+    v, u = np.meshgrid(np.linspace(0.0, 1.0, rows + 1), np.linspace(0.0, 1.0, columns + 1), indexing="ij")
+    return v, u
+
+
+def plane(size: float = 2.0, cells: int = 1, margin: float = 0.0) -> Shape:
+    """A square in the xz plane that faces -y (Blender's front); u to the right, v up."""
+    v, u = _lattice(cells, cells)
+    position = np.stack([(u - 0.5) * size, np.zeros_like(u), (v - 0.5) * size], -1)
+    normal = np.broadcast_to([0.0, -1.0, 0.0], position.shape)
+    return grid(position, normal, np.stack([u, v], -1) * (1.0 - 2.0 * margin) + margin)
+
+
+def uv_sphere(radius: float = 1.0, rings: int = 64, segments: int = 128, margin: float = 0.01) -> Shape:
+    """u runs round the z axis from +x, v from the south pole up; one chart with a seam at +x."""
+    v, u = _lattice(rings, segments)
+    polar, round_ = (v - 0.5) * np.pi, u * 2.0 * np.pi
+    normal = np.stack([np.cos(polar) * np.cos(round_), np.cos(polar) * np.sin(round_), np.sin(polar)], -1)
+    return grid(normal * radius, normal, np.stack([u, v], -1) * (1.0 - 2.0 * margin) + margin)
+
+
+def torus(major: float = 1.0, minor: float = 0.35, rings: int = 48, segments: int = 96, margin: float = 0.01) -> Shape:
+    """A torus round the z axis; u the long way, v the short way."""
+    v, u = _lattice(rings, segments)
+    tube, round_ = v * 2.0 * np.pi, u * 2.0 * np.pi
+    normal = np.stack([np.cos(tube) * np.cos(round_), np.cos(tube) * np.sin(round_), np.sin(tube)], -1)
+    centre = np.stack([np.cos(round_), np.sin(round_), np.zeros_like(u)], -1) * major
+    return grid(centre + normal * minor, normal, np.stack([u, v], -1) * (1.0 - 2.0 * margin) + margin)
+
+
+_CUBE_SIDES = (
+    ((0.0, -1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)),  # normal, direction of u, direction of v
+    ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
+    ((0.0, 1.0, 0.0), (-1.0, 0.0, 0.0), (0.0, 0.0, 1.0)),
+    ((-1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, 1.0)),
+    ((0.0, 0.0, 1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)),
+    ((0.0, 0.0, -1.0), (1.0, 0.0, 0.0), (0.0, -1.0, 0.0)),
+)
+
+
+def cube(size: float = 2.0, cells: int = 1, margin: float = 0.02) -> Shape:
+    """Six charts in a 3 x 2 atlas, one a side, with flat normals."""
+    parts = []
+    for side, (normal, along_u, along_v) in enumerate(_CUBE_SIDES):
+        v, u = _lattice(cells, cells)
+        n, du, dv = (np.array(axis) for axis in (normal, along_u, along_v))
+        position = (n + (2.0 * u[..., None] - 1.0) * du + (2.0 * v[..., None] - 1.0) * dv) * (size / 2.0)
+        inner = np.stack([u, v], -1) * (1.0 - 2.0 * margin) + margin
+        uv = (inner + np.array((side % 3, side // 3))) / np.array((3.0, 2.0))
+        parts.append(grid(position, np.broadcast_to(n, position.shape), uv))
+    return merge(*parts)
+
+
+def merge(*shapes: Shape) -> Shape:
+    """Several shapes as one mesh, UVs as they are; vertices at the same place become one."""
+    points = np.concatenate([shape.vertices for shape in shapes])
+    offsets = np.cumsum([0, *(len(shape.vertices) for shape in shapes[:-1])])
+    index = np.concatenate([shape.triangles + offset for shape, offset in zip(shapes, offsets, strict=True)])
+    _, first, inverse = np.unique(np.round(points, 6), axis=0, return_index=True, return_inverse=True)
+    return Shape(
+        points[first],
+        inverse.ravel()[index].astype(np.int32),
+        np.concatenate([shape.normals for shape in shapes]),
+        np.concatenate([shape.uvs for shape in shapes]),
+    )

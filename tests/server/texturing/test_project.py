@@ -1,0 +1,192 @@
+"""Texture from view: what the picture shows is where the texture says it is, and nothing else is touched."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scumble_server.texturing.project import run_project
+from scumble_server.texturing.render import render_view
+from scumble_server.texturing.shapes import Shape, cube, plane, uv_sphere
+from scumble_shared.camera import Camera, look_at, orthographic, pack_matrix, perspective
+from scumble_shared.errors import ErrorCode, ScumbleError
+from scumble_shared.job import MeshRef, ProjectJob, View
+from scumble_shared.tensor import AnyArray, Digest, digest_of
+
+torch.set_num_threads(1)
+
+
+class Hooks:
+    """Listens; cancels after ``patience`` questions."""
+
+    def __init__(self, patience: int = 1_000_000) -> None:
+        self.patience = patience
+        self.fractions: list[float | None] = []
+
+    def progress(self, stage: str, step: int = 0, steps: int = 0, fraction: float | None = None) -> None:
+        self.fractions.append(fraction)
+
+    def wants_preview(self) -> bool:
+        return False
+
+    def preview(self, image: AnyArray, step: int, steps: int) -> None:
+        raise AssertionError("nobody asked for a preview")
+
+    def check_cancelled(self) -> None:
+        from scumble_server.service import JobCancelled
+
+        self.patience -= 1
+        if self.patience < 0:
+            raise JobCancelled
+
+
+class Desk:
+    """Tensors of a job under construction."""
+
+    def __init__(self) -> None:
+        self.tensors: dict[Digest, AnyArray] = {}
+
+    def put(self, array: AnyArray) -> Digest:
+        digest = digest_of(array)
+        self.tensors[digest] = array
+        return digest
+
+    def mesh(self, shape: Shape, name: str = "it", object_id: int = 1, matrix: AnyArray | None = None) -> MeshRef:
+        return MeshRef(
+            name,
+            object_id,
+            pack_matrix(np.eye(4) if matrix is None else matrix),
+            self.put(shape.vertices),
+            self.put(shape.triangles),
+            self.put(shape.normals),
+            self.put(shape.uvs),
+        )
+
+    def run(self, job: ProjectJob, hooks: Hooks | None = None) -> dict[str, AnyArray]:
+        return dict(run_project(job, self.tensors, "cpu", hooks or Hooks()).tensors)
+
+
+FRONT = look_at((0.0, -5.0, 0.0), (0.0, 0.0, 0.0))
+
+
+def square_on(size: int) -> Camera:
+    """Sees exactly the 2 x 2 plane."""
+    return Camera(FRONT, orthographic(2.0, 2.0, 0.1, 10.0), size, size, 0.1, 10.0)
+
+
+def seen_depth(shape: Shape, camera: Camera) -> AnyArray:
+    return render_view([shape.mesh()], camera).depth.numpy()
+
+
+def gradient(size: int) -> AnyArray:
+    """Red grows to the right, green downwards."""
+    ramp = np.linspace(20, 235, size).astype(np.uint8)
+    return np.stack(
+        [np.tile(ramp, (size, 1)), np.tile(ramp[:, None], (1, size)), np.full((size, size), 77, np.uint8)], -1
+    )
+
+
+def test_a_plane_seen_square_on_gets_the_picture_pixel_for_pixel() -> None:
+    desk, camera, picture = Desk(), square_on(64), gradient(64)
+    view = View(camera, depth=desk.put(seen_depth(plane(), camera)))
+    job = ProjectJob(desk.put(picture), view, (desk.mesh(plane()),), texture_size=64)
+    texture = desk.run(job)["texture/it"]
+    inner = slice(6, -6)
+    np.testing.assert_array_equal(texture[inner, inner, :3], picture[inner, inner])
+    assert (texture[inner, inner, 3] == 255).all()
+
+
+def test_only_what_the_view_sees_is_painted_and_the_base_is_kept_elsewhere() -> None:
+    desk = Desk()
+    camera = Camera(FRONT, perspective(0.6, 1.0, 0.1, 10.0), 128, 128, 0.1, 10.0)
+    red = np.full((128, 128, 3), (255, 0, 0), np.uint8)
+    base = np.random.default_rng(0).integers(0, 256, (256, 256, 4), dtype=np.uint8)
+    view = View(camera, depth=desk.put(seen_depth(cube(), camera)))
+    job = ProjectJob(desk.put(red), view, (desk.mesh(cube()),), base=(desk.put(base),), texture_size=256)
+    out = desk.run(job)
+    texture, weight = out["texture/it"], out["weight/it"]
+    front = (slice(140, 244), slice(12, 74))  # the first chart, lower left, clear of the silhouette
+    assert (texture[front][..., :3] == (255, 0, 0)).all()
+    assert (texture[front][..., 3] == 255).all()
+    assert weight[front].min() > 200
+    far = np.ones((256, 256), bool)
+    far[118:, :96] = False
+    np.testing.assert_array_equal(texture[far][:, :3], base[far][:, :3])
+    assert (texture[far][:, 3] == 0).all()
+    assert (weight[far] == 0).all()
+
+
+def test_an_object_that_is_not_textured_still_hides_what_is_behind_it() -> None:
+    desk, camera = Desk(), square_on(64)
+    depth = seen_depth(plane(), camera)
+    depth[:, 32:] = 2.0  # something stands in front of the right half
+    green = np.full((64, 64, 3), (0, 255, 0), np.uint8)
+    job = ProjectJob(desk.put(green), View(camera, depth=desk.put(depth)), (desk.mesh(plane()),), texture_size=64)
+    alpha = desk.run(job)["texture/it"][..., 3]
+    assert (alpha[6:-6, 6:26] == 255).all()
+    assert (alpha[:, 32:] == 0).all()
+
+
+def test_paint_runs_past_island_borders_by_eight_texels_per_1024() -> None:
+    desk, camera = Desk(), square_on(256)
+    shape = plane(margin=0.25)
+    blue = np.full((256, 256, 3), (10, 20, 200), np.uint8)
+    # The plane fills only the middle of the frame, so its border isn't at the picture's edge.
+    wide = replace(camera, projection=orthographic(2.5, 2.5, 0.1, 10.0))
+    view = View(wide, depth=desk.put(seen_depth(shape, wide)))
+    texture = desk.run(ProjectJob(desk.put(blue), view, (desk.mesh(shape),), texture_size=1024))["texture/it"]
+    assert (texture[512, 248:, :3][:8] == (10, 20, 200)).all()
+
+
+@pytest.mark.parametrize("mirror", [1.0, -1.0])
+def test_mirrored_objects_are_painted_on_the_side_that_faces_the_viewer(mirror: float) -> None:
+    desk = Desk()
+    matrix = np.diag([mirror, 1.0, 1.0, 1.0])
+    camera = Camera(FRONT, perspective(0.6, 1.0, 0.1, 10.0), 128, 128, 0.1, 10.0)
+    white = np.full((128, 128, 3), 255, np.uint8)
+    view = View(camera, depth=desk.put(seen_depth(uv_sphere(), camera)))
+    job = ProjectJob(desk.put(white), view, (desk.mesh(uv_sphere(), matrix=matrix),), texture_size=256)
+    alpha = desk.run(job)["texture/it"][128, :, 3]
+    assert alpha[192] == 255  # u = 3/4 is -y, towards the viewer, mirrored or not
+    assert alpha[64] == 0
+
+
+def refused(desk: Desk, job: ProjectJob) -> ScumbleError:
+    with pytest.raises(ScumbleError) as caught:
+        desk.run(job)
+    return caught.value
+
+
+def test_what_cannot_be_painted_on_is_refused_by_name() -> None:
+    desk, camera = Desk(), square_on(16)
+    view = View(camera, depth=desk.put(np.full((16, 16), 5.0, np.float32)))
+    picture = desk.put(gradient(16))
+    good = ProjectJob(picture, view, (desk.mesh(plane()),), texture_size=32)
+
+    collapsed = replace(plane(), uvs=np.zeros_like(plane().uvs))
+    error = refused(desk, replace(good, meshes=(desk.mesh(collapsed),)))
+    assert (error.code, error.info.field) == (ErrorCode.SCENE, "job.meshes[0].uvs")
+
+    flat = refused(desk, replace(good, meshes=(desk.mesh(plane(), matrix=np.diag([1.0, 1.0, 0.0, 1.0])),)))
+    assert (flat.code, flat.info.field) == (ErrorCode.SCENE, "job.meshes[0].matrix_world")
+
+    astray = replace(plane(), triangles=plane().triangles + 100)
+    assert refused(desk, replace(good, meshes=(desk.mesh(astray),))).info.field == "job.meshes[0].triangles"
+
+    small = replace(view, depth=desk.put(np.zeros((8, 8), np.float32)))
+    assert refused(desk, replace(good, view=small)).info.field == "job.view.depth"
+
+    assert refused(desk, replace(good, base=(picture,))).info.field == "job.base[0]"
+    assert refused(desk, replace(good, image=desk.put(np.zeros((4, 4), np.uint8)))).info.field == "job.image"
+
+
+def test_cancelling_stops_between_chunks() -> None:
+    from scumble_server.service import JobCancelled
+
+    desk, camera = Desk(), square_on(16)
+    view = View(camera, depth=desk.put(np.full((16, 16), 5.0, np.float32)))
+    job = ProjectJob(desk.put(gradient(16)), view, (desk.mesh(plane()),), texture_size=32)
+    with pytest.raises(JobCancelled):
+        desk.run(job, Hooks(patience=1))
