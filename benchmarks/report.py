@@ -62,13 +62,7 @@ class Report:
     def table(self) -> str:
         head = ("what", "value", "goal", "", "how")
         rows = [
-            (
-                m.name,
-                f"{m.value:.4g} {m.unit}",
-                f"<= {m.goal:g} {m.unit}" if m.goal is not None else "",
-                m.verdict,
-                m.note,
-            )
+            (m.name, f"{m.value:.4g} {m.unit}", "" if m.goal is None else f"<= {m.goal:g} {m.unit}", m.verdict, m.note)
             for m in self.measurements
         ]
         widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
