@@ -1,0 +1,1 @@
+"""Depth, normals and pictures from files other programs wrote, in Scumble's own conventions."""
