@@ -28,6 +28,10 @@ class ErrorCode(StrEnum):
     WORKER_LOST = "worker_lost"  # the process doing the work died
     CONNECTION_LOST = "connection_lost"
     SERVER_UNREACHABLE = "server_unreachable"
+    OFFLINE = "offline"  # the network was needed and the user forbade it
+    DOWNLOAD_FAILED = "download_failed"  # the network or the other server failed, after retries
+    DISK_FULL = "disk_full"
+    IN_USE = "in_use"  # a model that somebody works with can't be deleted or replaced
     SCENE = "scene"  # nothing to capture, no UVs, object gone, ...
     INTERNAL = "internal"
 
