@@ -17,7 +17,7 @@ class Limits:
     message_bytes: int = 64 * 1024 * 1024  # one binary frame
     transfer_bytes: int = 1024**3  # one message with its tensors, over all frames it is cut into
     text_bytes: int = 1024 * 1024  # one text frame
-    blobs_per_frame: int = 16
+    blobs_per_frame: int = 1024  # tensors of one message; texturing answers with two per mesh
     tensor_rank: int = 4
     image_side: int = 8192  # pixels, any image or buffer
     image_pixels: int = 8192 * 8192
