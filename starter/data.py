@@ -1,0 +1,90 @@
+"""Training samples made on the device: pictures, their control images and captions. No files are needed.
+
+The control images come from the functions the server uses, so the model learns exactly what it will be shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from scumble_server.engine.conditioning.depth import depth_image
+from scumble_server.engine.conditioning.normal import normal_image
+from torch import Tensor
+
+from captions import Caption, dress
+from render import Look, render
+from scenes import Scene, random_scenes, trace
+
+__all__ = ["HELD_OUT_SEED", "Sample", "batches", "make"]
+
+HELD_OUT_SEED = 1_000_000_000
+"""Seeds from here on are evaluation's; training never uses them."""
+
+Record = TypeVar("Record", Scene, Look)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A batch. image, depth, normal: uint8 B x 3 x H x W. normals: float B x H x W x 3 in view space and mask bool
+    B x H x W, the truth that the judges want."""
+
+    image: Tensor
+    depth: Tensor
+    normal: Tensor
+    normals: Tensor
+    mask: Tensor
+    captions: list[Caption]
+
+
+def _to(record: Record, device: torch.device) -> Record:
+    return type(record)(*(getattr(record, field.name).to(device) for field in fields(record)))
+
+
+@torch.no_grad()
+def make(count: int, seed: int, size: int, device: torch.device, supersample: int = 1) -> Sample:
+    """``count`` square samples decided by the seed alone. supersample: rays per pixel edge for the picture."""
+    with torch.autocast(device.type, enabled=False):
+        return _make(count, seed, size, device, supersample)
+
+
+def _make(count: int, seed: int, size: int, device: torch.device, supersample: int) -> Sample:
+    held_out = seed >= HELD_OUT_SEED
+    scene = random_scenes(count, torch.Generator().manual_seed(seed), held_out)
+    look, captions = dress(scene, seed, held_out)
+    scene, look = _to(scene, device), _to(look, device)
+    buffers = trace(scene, size, size)
+    fine = buffers if supersample == 1 else trace(scene, size * supersample, size * supersample)
+    image = render(scene, look, fine).permute(0, 3, 1, 2)
+    if supersample > 1:
+        image = F.avg_pool2d(image, supersample)
+    # An orthographic camera's depth is measured from a plane; the server puts the eye at a distance of its own.
+    normals = buffers.view_normal(scene.view)
+    depth = depth_image(buffers.depth)
+    return Sample(
+        _bytes(image), _bytes(depth), _bytes(normal_image(normals)), normals, torch.isfinite(buffers.depth), captions
+    )
+
+
+def _bytes(image: Tensor) -> Tensor:
+    return (image.clamp(0, 1) * 255.0 + 0.5).to(torch.uint8)
+
+
+def batches(count: int, first_seed: int, size: int, device: torch.device, supersample: int = 1) -> Iterator[Sample]:
+    """Endless fresh batches, seeds counting up."""
+    seed = first_seed
+    while True:
+        yield make(count, seed, size, device, supersample)
+        seed += 1
+
+
+def mirrored(sample: Sample) -> Sample:
+    """The same scenes seen in a mirror: left and right swap in the pictures and in the normals' x."""
+    normal = sample.normal.flip(-1).clone()
+    normal[:, 0] = 255 - normal[:, 0]
+    flip = replace(sample, image=sample.image.flip(-1), depth=sample.depth.flip(-1), normal=normal)
+    return replace(flip, normals=sample.normals.flip(2) * torch.tensor([-1.0, 1.0, 1.0], device=normal.device),
+                   mask=sample.mask.flip(-1))

@@ -1,0 +1,113 @@
+"""The networks: the classes of Stable Diffusion 1.5 with its ControlNets, at sizes that train in minutes.
+
+What is saved is what a full checkpoint has: tokenizer/, text_encoder/, vae/, unet/, scheduler/, and the ControlNets
+beside them, so everything that loads a checkpoint loads this.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from scumble_server.models.tokenizer import learn_merges, vocabulary
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from captions import vocabulary_lines
+
+__all__ = ["CONTROLS", "SIZES", "Size", "build_controlnet", "build_text_encoder", "build_tokenizer", "build_unet",
+           "build_vae", "caption_merges", "scheduler"]  # fmt: skip
+
+CONTROLS = ("depth", "normal")
+CONTEXT = 77
+MERGES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """vae, unet: channels per level. hint: channels of the control image's encoder. text: width, layers, heads.
+    layers: residual blocks per level. heads: attention heads per level. groups: of the group norms."""
+
+    vae: tuple[int, int, int, int]
+    unet: tuple[int, ...]
+    hint: tuple[int, int, int, int]
+    text: tuple[int, int, int]
+    layers: int
+    heads: int
+    groups: int
+
+
+SIZES = {
+    "tiny": Size((8, 8, 16, 16), (16, 32, 32), (8, 8, 8, 16), (32, 1, 2), 1, 2, 4),
+    "cpu": Size((32, 64, 96, 128), (64, 96, 160), (8, 16, 32, 64), (160, 2, 4), 1, 4, 16),
+    "gpu": Size((64, 96, 160, 192), (96, 192, 256), (16, 32, 64, 96), (256, 4, 4), 1, 4, 32),
+}
+
+
+def build_tokenizer() -> CLIPTokenizer:
+    """CLIP's byte-pair tokenizer with merges learnt from the captions' vocabulary. Any text can be encoded."""
+    merges = caption_merges()
+    return CLIPTokenizer(vocabulary(merges), merges, model_max_length=CONTEXT)
+
+
+def caption_merges() -> list[tuple[str, str]]:
+    """The byte pairs to join, most useful first."""
+    words = re.findall(r"[a-z]+", " ".join(vocabulary_lines()).lower())
+    return learn_merges(words, MERGES)
+
+
+def build_text_encoder(size: Size, tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    width, layers, heads = size.text
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer), hidden_size=width, intermediate_size=width * 4, num_hidden_layers=layers,
+        num_attention_heads=heads, max_position_embeddings=CONTEXT, projection_dim=width, hidden_act="quick_gelu",
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    return CLIPTextModel(config)
+
+
+def build_vae(size: Size) -> AutoencoderKL:
+    return AutoencoderKL(
+        block_out_channels=size.vae, layers_per_block=1, latent_channels=4, norm_num_groups=min(8, size.groups),
+        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+        # Without attention in the middle the picture's size doesn't matter to the autoencoder, nor its memory.
+        mid_block_add_attention=False, sample_size=256,
+    )  # fmt: skip
+
+
+def _shared(size: Size) -> dict[str, object]:
+    levels = len(size.unet)
+    return {
+        "block_out_channels": size.unet,
+        "layers_per_block": size.layers,
+        # Attention is left out where the picture is largest: there it would cost most and tell least.
+        "down_block_types": ("DownBlock2D",) + ("CrossAttnDownBlock2D",) * (levels - 1),
+        "cross_attention_dim": size.text[0],
+        "attention_head_dim": size.heads,
+        "norm_num_groups": size.groups,
+    }
+
+
+def build_unet(size: Size) -> UNet2DConditionModel:
+    return UNet2DConditionModel(
+        sample_size=32, in_channels=4, out_channels=4,
+        up_block_types=("CrossAttnUpBlock2D",) * (len(size.unet) - 1) + ("UpBlock2D",), **_shared(size),
+    )  # fmt: skip
+
+
+def build_controlnet(size: Size) -> ControlNetModel:
+    net = ControlNetModel(in_channels=4, conditioning_embedding_out_channels=size.hint, **_shared(size))
+    # Zero convolutions protect a trained UNet. Here both learn together, and a little signal lets control start at once.
+    for layer in [*net.controlnet_down_blocks, net.controlnet_mid_block, net.controlnet_cond_embedding.conv_out]:
+        nn.init.normal_(layer.weight, std=0.02)
+    return net
+
+
+def scheduler() -> DDIMScheduler:
+    """The noise schedule of Stable Diffusion 1.5, predicting velocity, which stays sharp at few steps."""
+    return DDIMScheduler(
+        num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
+        prediction_type="v_prediction", clip_sample=False, set_alpha_to_one=False, steps_offset=1,
+        timestep_spacing="trailing",
+    )  # fmt: skip
