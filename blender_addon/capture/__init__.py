@@ -1,0 +1,28 @@
+"""Geometry truth out of a Blender scene, without changing it. What the add-on calls is here.
+
+Three ways to say what to look through (a viewport, a scene camera, matrices), two ways to look: the GPU, a few
+milliseconds from cached batches, and Cycles, where nothing can draw. Both see the same surfaces: the evaluated
+dependency graph as viewports evaluate it (modifiers at viewport levels), every face solid whatever its material.
+"""
+
+from __future__ import annotations
+
+from .api import METHODS, capture_camera, capture_matrices, capture_view3d, unregister
+from .frame import BUFFERS, GEOMETRY, CapturedFrame, MeshArrays, ObjectEntry
+from .gpu_start import gpu_available
+from .meshes import meshes
+
+__all__ = [
+    "BUFFERS",
+    "GEOMETRY",
+    "METHODS",
+    "CapturedFrame",
+    "MeshArrays",
+    "ObjectEntry",
+    "capture_camera",
+    "capture_matrices",
+    "capture_view3d",
+    "gpu_available",
+    "meshes",
+    "unregister",
+]

@@ -1,0 +1,144 @@
+"""The captures themselves: choose the path, frame the view, and give the buffers their final form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import bpy
+import numpy as np
+from scumble_shared.errors import ErrorCode, ScumbleError
+
+from .cameras import Framing, camera_of_matrices, framing_of_scene_camera, viewport_camera
+from .cycles_path import capture_with_cycles
+from .frame import BUFFERS, GEOMETRY, CapturedFrame, scene_error
+from .gpu_path import GpuPath, RawGeometry
+from .gpu_start import gpu_available
+from .scene_walk import HOLDOUT_ID, Visibility, shown_in_render, shown_in_viewport
+
+__all__ = ["METHODS", "capture_camera", "capture_matrices", "capture_view3d", "gpu_path", "unregister"]
+
+METHODS = ("auto", "gpu", "cycles")
+"""auto takes the GPU where it can draw, Cycles otherwise."""
+
+gpu_path = GpuPath()
+"""The process's one owner of GPU objects."""
+
+
+def unregister() -> None:
+    """Frees everything on the GPU. Captures work again afterwards, from a cold start."""
+    gpu_path.free()
+
+
+def capture_view3d(
+    where: bpy.types.Context | bpy.types.Area,
+    width: int,
+    height: int,
+    buffers: Collection[str] = GEOMETRY,
+    method: str = "auto",
+    context: bpy.types.Context | None = None,
+) -> CapturedFrame:
+    """What a 3D viewport looks at: its perspective, its local view, its hidden objects; not its shading.
+
+    where: a context inside a 3D viewport, or the area itself (then of ``context``'s scene). width, height: pixels; a
+    size of another aspect than the viewport's shows its middle. Blender's orthographic views start behind their eye:
+    the camera handed back has its eye where the view starts.
+    Raises SCENE when there is no viewport, or nothing in it.
+    """
+    area = where if isinstance(where, bpy.types.Area) else where.area
+    context = context or (bpy.context if isinstance(where, bpy.types.Area) else where)
+    if area is None or area.type != "VIEW_3D":
+        raise scene_error("no 3D viewport to look through; open one, or capture the scene's camera.", field="view")
+    region = next(region for region in area.regions if region.type == "WINDOW")
+    space = area.spaces.active
+    camera = viewport_camera(region, space.region_3d, width, height)
+    depsgraph = context.evaluated_depsgraph_get()
+    return _capture(depsgraph, Framing(camera), shown_in_viewport(space), buffers, method)
+
+
+def capture_camera(
+    scene: bpy.types.Scene,
+    view_layer: bpy.types.ViewLayer | None = None,
+    camera_object: bpy.types.Object | None = None,
+    width: int | None = None,
+    height: int | None = None,
+    buffers: Collection[str] = GEOMETRY,
+    method: str = "auto",
+) -> CapturedFrame:
+    """What the scene's camera (or another object's view) sees of what is enabled for renders.
+
+    view_layer: the scene's first by default. width, height: the render's size by default. Sensor fit, shift, pixel
+    aspect, resolution percentage and render border count.
+    Raises SCENE without a camera, for panoramic ones, and when there is nothing to see.
+    """
+    layer = view_layer or scene.view_layers[0]
+    layer.update()
+    framing = framing_of_scene_camera(scene, layer.depsgraph, camera_object, width, height)
+    return _capture(layer.depsgraph, framing, shown_in_render(layer), buffers, method)
+
+
+def capture_matrices(
+    depsgraph: bpy.types.Depsgraph,
+    view_matrix: object,
+    projection: object,
+    width: int,
+    height: int,
+    buffers: Collection[str] = GEOMETRY,
+    method: str = "auto",
+) -> CapturedFrame:
+    """What an arbitrary camera sees of what is enabled for renders. Matrices: anything numpy reads as 4 x 4."""
+    camera = camera_of_matrices(view_matrix, projection, width, height)
+    return _capture(depsgraph, Framing(camera), shown_in_render(depsgraph.view_layer), buffers, method)
+
+
+def _capture(
+    depsgraph: bpy.types.Depsgraph, framing: Framing, visible: Visibility, buffers: Collection[str], method: str
+) -> CapturedFrame:
+    wanted = frozenset(buffers)
+    if not wanted or wanted - BUFFERS:
+        raise ScumbleError(ErrorCode.INVALID_FIELD, f"ask for some of {', '.join(sorted(BUFFERS))}.", field="buffers")
+    path = _path(method)
+    raw = path(depsgraph, framing.camera, visible, _holdout(depsgraph))
+    if not raw.shown:
+        raise scene_error("nothing is visible from here; show or add an object with faces.", field="view")
+    return _finished(raw, framing, wanted)
+
+
+def _path(method: str) -> Callable[..., RawGeometry]:
+    if method not in METHODS:
+        raise ScumbleError(ErrorCode.INVALID_FIELD, f"method must be one of {', '.join(METHODS)}.", field="method")
+    if method == "cycles" or (method == "auto" and not gpu_available()):
+        return capture_with_cycles
+    if not gpu_available():
+        raise ScumbleError(ErrorCode.UNSUPPORTED, "this Blender can't draw on a GPU here; use Cycles.", field="method")
+    return gpu_path.capture
+
+
+def _holdout(depsgraph: bpy.types.Depsgraph) -> Callable[[bpy.types.Object], bool]:
+    layer = depsgraph.view_layer
+
+    def holdout(thing: bpy.types.Object) -> bool:
+        return thing.is_holdout or thing.holdout_get(view_layer=layer)
+
+    return holdout
+
+
+def _finished(raw: RawGeometry, framing: Framing, wanted: frozenset[str]) -> CapturedFrame:
+    """Cuts out holdouts and what lies outside the border, and drops what wasn't asked for."""
+    nothing = None
+    if any(surface.entry.holdout for surface in raw.shown):
+        nothing = raw.object_id == HOLDOUT_ID
+    if framing.window:
+        left, top, right, bottom = framing.window
+        outside = np.ones(raw.object_id.shape, bool)
+        outside[top:bottom, left:right] = False
+        nothing = outside if nothing is None else nothing | outside
+    if nothing is not None:
+        raw.depth[nothing], raw.normal[nothing], raw.object_id[nothing] = np.inf, 0.0, 0
+    return CapturedFrame(
+        camera=framing.camera,
+        depth=raw.depth if "depth" in wanted else None,
+        normal=raw.normal if "normal" in wanted else None,
+        object_id=raw.object_id if "object_id" in wanted else None,
+        color=None,
+        objects=tuple(surface.entry for surface in raw.shown),
+    )

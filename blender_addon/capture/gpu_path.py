@@ -1,0 +1,203 @@
+"""Capture on the GPU: cached batches drawn once into float targets and read back without a copy."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+
+import bpy
+import gpu
+import numpy as np
+from mathutils import Matrix
+from numpy.typing import NDArray
+from scumble_shared.camera import Camera
+
+from .geometry import surface_of
+from .gpu_shader import INSTANCE_TEXELS, TEXTURE_WIDTH, geometry_shader, vertex_format
+from .scene_walk import ShownSurface, Visibility, walk
+
+__all__ = ["GpuPath", "RawGeometry"]
+
+SCENES_KEPT = 4
+TARGETS_KEPT = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RawGeometry:
+    """Top row first. normal: float16 H x W x 3; depth: float32 H x W; object_id: uint16 H x W, holdouts included."""
+
+    depth: NDArray[np.float32]
+    normal: NDArray[np.float16]
+    object_id: NDArray[np.uint16]
+    shown: list[ShownSurface]
+
+
+class GpuPath:
+    """Owns the shader, the batches of the scenes seen last, and the targets of the sizes used last."""
+
+    def __init__(self) -> None:
+        self._shader: gpu.types.GPUShader | None = None
+        self._scenes: OrderedDict[tuple[int, str], dict[int, gpu.types.GPUBatch | None]] = OrderedDict()
+        self._targets: OrderedDict[tuple[int, int], _Target] = OrderedDict()
+        self.batches_built = 0
+
+    def free(self) -> None:
+        """Lets go of everything on the GPU; the next capture builds anew."""
+        self.__init__()
+
+    def capture(
+        self,
+        depsgraph: bpy.types.Depsgraph,
+        camera: Camera,
+        visible: Visibility,
+        holdout: Callable[[bpy.types.Object], bool],
+    ) -> RawGeometry:
+        """Draws everything visible. The buffers are fresh arrays."""
+        if self._shader is None:
+            self._shader = geometry_shader()
+        shown, batches = self._batches(depsgraph, visible, holdout)
+        drawn = sorted((s for s in shown if batches[s.mesh_uid] is not None), key=lambda s: s.mesh_uid)
+        target = self._target(camera.width, camera.height)
+        with _plain_state(), target.framebuffer.bind():
+            target.clear()
+            if drawn:
+                self._draw(drawn, batches, camera)
+            target.read()
+        return target.unpack(shown)
+
+    def _batches(
+        self,
+        depsgraph: bpy.types.Depsgraph,
+        visible: Visibility,
+        holdout: Callable[[bpy.types.Object], bool],
+    ) -> tuple[list[ShownSurface], dict[int, gpu.types.GPUBatch | None]]:
+        """Walks the scene and builds what is new in it; batches no longer shown are let go."""
+        key = (depsgraph.scene.session_uid, depsgraph.view_layer.name)
+        known = self._scenes.pop(key, {})
+        batches: dict[int, gpu.types.GPUBatch | None] = {}
+
+        def visit(mesh_uid: int, thing: bpy.types.Object) -> None:
+            if mesh_uid not in known or thing.mode == "SCULPT":
+                self.batches_built += 1
+                batches[mesh_uid] = _build(thing)
+            else:
+                batches[mesh_uid] = known[mesh_uid]
+
+        shown = walk(depsgraph, visible, holdout, visit)
+        self._scenes[key] = batches
+        while len(self._scenes) > SCENES_KEPT:
+            self._scenes.popitem(last=False)
+        return shown, batches
+
+    def _target(self, width: int, height: int) -> _Target:
+        target = self._targets.pop((width, height), None) or _Target(width, height)
+        self._targets[width, height] = target
+        while len(self._targets) > TARGETS_KEPT:
+            self._targets.popitem(last=False)
+        return target
+
+    def _draw(self, drawn: list[ShownSurface], batches: dict[int, gpu.types.GPUBatch | None], camera: Camera) -> None:
+        shader = self._shader
+        instances = _instance_texture(drawn, camera)
+        shader.bind()
+        shader.uniform_float("projection", Matrix(camera.projection_matrix.tolist()))
+        shader.uniform_sampler("instances", instances)
+        first = 0
+        for mesh_uid, group in groupby(drawn, key=lambda surface: surface.mesh_uid):
+            count = len(list(group))
+            shader.uniform_int("first", [first])
+            batches[mesh_uid].draw_instanced(shader, instance_start=0, instance_count=count)
+            first += count
+
+
+class _Target:
+    """A framebuffer of one size, and the memory it is read into."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self._size = (width, height)
+        self._normal_depth = gpu.types.GPUTexture(self._size, format="RGBA32F")
+        self._ids = gpu.types.GPUTexture(self._size, format="R32F")
+        self._z = gpu.types.GPUTexture(self._size, format="DEPTH_COMPONENT32F")
+        self.framebuffer = gpu.types.GPUFrameBuffer(depth_slot=self._z, color_slots=[self._normal_depth, self._ids])
+        self._normal_depth_pixels = np.zeros((height, width, 4), np.float32)
+        self._id_pixels = np.zeros((height, width, 1), np.float32)
+
+    def clear(self) -> None:
+        self._normal_depth.clear(format="FLOAT", value=(0.0, 0.0, 0.0, float("inf")))
+        self._ids.clear(format="FLOAT", value=(0.0,))
+        self.framebuffer.clear(depth=1.0)
+
+    def read(self) -> None:
+        for slot, pixels in enumerate((self._normal_depth_pixels, self._id_pixels)):
+            into = gpu.types.Buffer("FLOAT", pixels.shape, pixels)
+            self.framebuffer.read_color(0, 0, *self._size, pixels.shape[2], slot, "FLOAT", data=into)
+
+    def unpack(self, shown: list[ShownSurface]) -> RawGeometry:
+        """Blender's rows start at the bottom; they are turned here, once."""
+        pixels = self._normal_depth_pixels[::-1]
+        return RawGeometry(
+            depth=np.ascontiguousarray(pixels[..., 3]),
+            normal=pixels[..., :3].astype(np.float16, order="C"),
+            object_id=self._id_pixels[::-1, :, 0].astype(np.uint16, order="C"),
+            shown=shown,
+        )
+
+
+def _build(thing: bpy.types.Object) -> gpu.types.GPUBatch | None:
+    """A batch of an evaluated object's mesh; None when it has no faces."""
+    mesh = thing.data
+    in_edit_mode = not len(mesh.vertices)
+    surface = surface_of(thing.to_mesh() if in_edit_mode else mesh)
+    if in_edit_mode:
+        thing.to_mesh_clear()
+    if surface is None:
+        return None
+    vertices = gpu.types.GPUVertBuf(vertex_format(), len(surface.positions))
+    vertices.attr_fill("position", surface.positions)
+    vertices.attr_fill("normal", surface.normals)
+    return gpu.types.GPUBatch(type="TRIS", buf=vertices, elem=gpu.types.GPUIndexBuf(type="TRIS", seq=surface.indices))
+
+
+def _instance_texture(drawn: Iterable[ShownSurface], camera: Camera) -> gpu.types.GPUTexture:
+    """Model-view and normal matrices, ids and sides; multiplied in float64, so distance from the origin costs nothing."""
+    worlds = np.stack([surface.matrix for surface in drawn])
+    model_view = camera.view_matrix @ worlds
+    linear = model_view[:, :3, :3]
+    determinant = np.linalg.det(linear)
+    rows = -(-len(worlds) * INSTANCE_TEXELS // TEXTURE_WIDTH)
+    texels = np.zeros((rows * TEXTURE_WIDTH // INSTANCE_TEXELS, INSTANCE_TEXELS, 4), np.float32)
+    used = texels[: len(worlds)]
+    used[:, 0:3] = model_view[:, :3]
+    used[:, 3:6, :3] = _normal_matrices(linear)
+    used[:, 6, 0] = [surface.drawn_id for surface in drawn]
+    used[:, 6, 1] = np.where(determinant < 0.0, -1.0, 1.0)
+    data = gpu.types.Buffer("FLOAT", texels.shape, texels)
+    return gpu.types.GPUTexture((TEXTURE_WIDTH, rows), format="RGBA32F", data=data)
+
+
+def _normal_matrices(linear: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Inverse transposes up to a positive factor, (N, 3, 3): cofactors, defined for flattened objects too."""
+    first, second, third = linear[:, :, 0], linear[:, :, 1], linear[:, :, 2]
+    cofactors = np.stack([np.cross(second, third), np.cross(third, first), np.cross(first, second)], axis=2)
+    largest = np.abs(cofactors).max(axis=(1, 2), keepdims=True)
+    sign = np.where(np.linalg.det(linear) < 0.0, -1.0, 1.0)[:, None, None]
+    return sign * cofactors / np.where(largest > 0.0, largest, 1.0)
+
+
+@contextmanager
+def _plain_state() -> Iterator[None]:
+    """Depth test on, blending and culling off; what was set before comes back."""
+    test, mask, blend = gpu.state.depth_test_get(), gpu.state.depth_mask_get(), gpu.state.blend_get()
+    gpu.state.depth_test_set("LESS_EQUAL")
+    gpu.state.depth_mask_set(True)
+    gpu.state.blend_set("NONE")
+    gpu.state.face_culling_set("NONE")
+    try:
+        yield
+    finally:
+        gpu.state.depth_test_set(test)
+        gpu.state.depth_mask_set(mask)
+        gpu.state.blend_set(blend)

@@ -1,0 +1,56 @@
+"""Whether this Blender can draw, and making it able to in background, without changing the file."""
+
+from __future__ import annotations
+
+import ctypes.util
+import os
+import sys
+
+import bpy
+import gpu
+
+from ..compat import GPU_INIT_IN_BACKGROUND
+from .scratch_scene import scratch_scene, silent_render
+
+__all__ = ["gpu_available"]
+
+_ready: bool | None = None
+
+
+def gpu_available() -> bool:
+    """True when shaders can be drawn into textures now; the answer is found once per process.
+
+    In background it starts the GPU: ``gpu.init()`` where Blender has it, a Workbench render of a few pixels in a
+    scene of its own before that (its side effect is a GPU context).
+    """
+    global _ready
+    if _ready is None:
+        _ready = not bpy.app.background or (_can_open_display() and _start() and _can_draw())
+    return _ready
+
+
+def _can_open_display() -> bool:
+    """On Linux, Blender opens a background GPU context through EGL, and aborts the process when there is none."""
+    if os.environ.get("SCUMBLE_CAPTURE_GPU") == "0":
+        return False
+    return not sys.platform.startswith("linux") or ctypes.util.find_library("EGL") is not None
+
+
+def _start() -> bool:
+    if GPU_INIT_IN_BACKGROUND:
+        try:
+            gpu.init()
+        except (RuntimeError, SystemError):
+            return False
+        return True
+    with scratch_scene("BLENDER_WORKBENCH", 8, 8) as scene:
+        silent_render(scene)
+    return True
+
+
+def _can_draw() -> bool:
+    try:
+        gpu.types.GPUTexture((1, 1), format="RGBA32F")
+    except (RuntimeError, SystemError):
+        return False
+    return True

@@ -1,0 +1,138 @@
+"""Which surfaces a view shows: a walk over the evaluated dependency graph, instances included.
+
+Everything with faces arrives there as a mesh: modifiers are applied, and curves, text, surfaces and metaballs come as
+mesh instances of themselves. A mesh's ``session_uid`` is new after every re-evaluation, so it says exactly
+whether an earlier extraction still holds; no handler is needed, and nothing of Blender's is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+from scumble_shared.camera import pack_matrix
+
+from .frame import MAX_OBJECT_ID, ObjectEntry, scene_error
+
+__all__ = ["HOLDOUT_ID", "ShownSurface", "Visibility", "shown_in_render", "shown_in_viewport", "walk"]
+
+HOLDOUT_ID = 65535
+"""Drawn by surfaces that only hide what is behind them; such pixels become background."""
+
+Visibility = Callable[[bpy.types.DepsgraphObjectInstance], bool]
+MeshVisitor = Callable[[int, bpy.types.Object], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShownSurface:
+    """One mesh drawn once: mesh_uid names the evaluated mesh, matrix is object -> world, float64 4 x 4."""
+
+    mesh_uid: int
+    matrix: NDArray[np.float64]
+    entry: ObjectEntry
+
+    @property
+    def drawn_id(self) -> int:
+        return HOLDOUT_ID if self.entry.holdout else self.entry.id
+
+
+def walk(
+    depsgraph: bpy.types.Depsgraph, visible: Visibility, holdout: Callable[[bpy.types.Object], bool], visit: MeshVisitor
+) -> list[ShownSurface]:
+    """All surfaces of ``depsgraph`` for which ``visible`` is true, in the graph's order, numbered from 1.
+
+    visit: called once for every mesh met, with its uid and an evaluated object that carries it; the object is only
+    valid during the call.
+    Raises SCENE for more surfaces than an id buffer can tell apart.
+    """
+    shown: list[ShownSurface] = []
+    met: set[int] = set()
+    for instance in depsgraph.object_instances:
+        thing = instance.object
+        if thing.type != "MESH" or not visible(instance):
+            continue
+        mesh_uid = _mesh_uid(thing)
+        if mesh_uid not in met:
+            met.add(mesh_uid)
+            visit(mesh_uid, thing)
+        shown.append(_surface(instance, mesh_uid, len(shown) + 1, holdout))
+    if len(shown) > MAX_OBJECT_ID:
+        raise scene_error(
+            f"the view shows {len(shown)} surfaces; at most {MAX_OBJECT_ID} can be told apart. Hide some."
+        )
+    return shown
+
+
+def _mesh_uid(thing: bpy.types.Object) -> int:
+    return int(thing.data.session_uid)
+
+
+def _surface(
+    instance: bpy.types.DepsgraphObjectInstance,
+    mesh_uid: int,
+    number: int,
+    holdout: Callable[[bpy.types.Object], bool],
+) -> ShownSurface:
+    matrix = np.array(instance.matrix_world, dtype=np.float64)
+    original = instance.object.original
+    owner = instance.parent.original if instance.is_instance and instance.parent else original
+    foreign = owner != original
+    entry = ObjectEntry(
+        id=number,
+        name=original.name,
+        session_uid=original.session_uid,
+        matrix_world=pack_matrix(matrix),
+        instancer=owner.name if foreign else "",
+        instancer_uid=owner.session_uid if foreign else 0,
+        holdout=holdout(owner) or (foreign and original.is_holdout),
+    )
+    return ShownSurface(mesh_uid, matrix, entry)
+
+
+def shown_in_viewport(space: bpy.types.SpaceView3D) -> Visibility:
+    """What one 3D viewport shows as surfaces: local view, local collections and type filters count.
+
+    Objects displayed as wire or bounds are no surfaces.
+    """
+
+    def visible(instance: bpy.types.DepsgraphObjectInstance) -> bool:
+        thing = instance.object
+        owner = instance.parent if instance.is_instance and instance.parent else thing
+        return (
+            instance.show_self and thing.display_type not in {"WIRE", "BOUNDS"} and owner.visible_in_viewport_get(space)
+        )
+
+    return visible
+
+
+def shown_in_render(view_layer: bpy.types.ViewLayer) -> Visibility:
+    """What is both evaluated for viewports and enabled for renders, directly visible to the camera."""
+    enabled = _render_enabled(view_layer)
+
+    def visible(instance: bpy.types.DepsgraphObjectInstance) -> bool:
+        thing = instance.object.original
+        owner = instance.parent.original if instance.is_instance and instance.parent else thing
+        if owner.session_uid not in enabled or thing.hide_render or not thing.visible_camera:
+            return False
+        return instance.is_instance or not thing.is_instancer or thing.show_instancer_for_render
+
+    return visible
+
+
+def _render_enabled(view_layer: bpy.types.ViewLayer) -> set[int]:
+    """Uids of the objects that some chain of collections brings into the render of this view layer."""
+    enabled: set[int] = set()
+
+    def enter(layer: bpy.types.LayerCollection) -> None:
+        if layer.collection.hide_render:
+            return
+        if not layer.exclude and not layer.indirect_only:
+            enabled.update(thing.session_uid for thing in layer.collection.objects if not thing.hide_render)
+        for child in layer.children:
+            enter(child)
+
+    enter(view_layer.layer_collection)
+    return enabled

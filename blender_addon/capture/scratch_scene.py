@@ -1,0 +1,58 @@
+"""A scene that exists for one render and leaves nothing behind, not even a Render Result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import bpy
+
+__all__ = ["scratch_scene", "silent_render"]
+
+NAME = "Scumble Capture"
+
+_HANDLERS = (
+    "render_init",
+    "render_pre",
+    "render_post",
+    "render_write",
+    "render_stats",
+    "render_complete",
+    "render_cancel",
+    "frame_change_pre",
+    "frame_change_post",
+)
+
+
+@contextmanager
+def scratch_scene(engine: str, width: int, height: int) -> Iterator[bpy.types.Scene]:
+    """A scene with only a camera and a render size; it and all data made inside it are removed at the end, errors included."""
+    before = _all_data()
+    try:
+        scene = bpy.data.scenes.new(NAME)
+        render = scene.render
+        render.engine = engine
+        render.resolution_x, render.resolution_y, render.resolution_percentage = width, height, 100
+        render.use_compositing = render.use_sequencer = False
+        scene.camera = bpy.data.objects.new(NAME, bpy.data.cameras.new(NAME))
+        scene.collection.objects.link(scene.camera)
+        yield scene
+    finally:
+        bpy.data.batch_remove(_all_data() - before)
+
+
+def _all_data() -> set[bpy.types.ID]:
+    kinds = ("scenes", "objects", "meshes", "cameras", "materials", "images", "worlds", "lights", "node_groups")
+    return {block for kind in kinds for block in getattr(bpy.data, kind)}
+
+
+def silent_render(scene: bpy.types.Scene, write: bool = False) -> None:
+    """Renders a scratch scene without the file's or other add-ons' render handlers hearing of it."""
+    heard = {name: list(getattr(bpy.app.handlers, name)) for name in _HANDLERS if hasattr(bpy.app.handlers, name)}
+    try:
+        for name in heard:
+            getattr(bpy.app.handlers, name).clear()
+        bpy.ops.render.render(scene=scene.name, write_still=write)
+    finally:
+        for name, handlers in heard.items():
+            getattr(bpy.app.handlers, name).extend(handlers)
