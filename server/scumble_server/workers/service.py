@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from scumble_shared.errors import ErrorCode, ErrorInfo, Remedy, RemedyAction
@@ -15,6 +16,7 @@ from scumble_shared.limits import DEFAULT_LIMITS, Limits
 from scumble_shared.messages import Capabilities
 from scumble_shared.tensor import AnyArray, Digest
 
+from ..models.scan import default_model_dirs, scan
 from ..service import (
     JobCancelledUpdate,
     JobFailedUpdate,
@@ -26,7 +28,7 @@ from ..service import (
 )
 from .link import describe_exit
 from .queue import FairQueue
-from .spec import ExecutorSpec
+from .spec import ExecutorSpec, engine_spec
 from .store import TensorStore
 from .supervisor import Supervisor, SupervisorPolicy
 from .wire import (
@@ -43,7 +45,7 @@ from .wire import (
     WorkResult,
 )
 
-__all__ = ["ServiceStatus", "WorkerService", "WorkerState"]
+__all__ = ["ServiceStatus", "WorkerService", "WorkerState", "engine_service"]
 
 logger = logging.getLogger(__name__)
 
@@ -336,3 +338,16 @@ class WorkerService:
             case _:
                 self._counts.failed += 1
         entry.emit(update)
+
+
+def engine_service(
+    model_dirs: tuple[Path, ...] | None = None, device: str = "auto", limits: Limits = DEFAULT_LIMITS
+) -> WorkerService:
+    """A service on the diffusion engine, which says what models there are before the engine is up.
+
+    model_dirs: None for the user's. device: as :func:`~scumble_server.engine.device.resolve_device` takes it.
+    """
+    folders = default_model_dirs() if model_dirs is None else model_dirs
+    return WorkerService(
+        engine_spec(folders, device), limits=limits, capabilities=scan(folders).capabilities(device="")
+    )
