@@ -17,7 +17,7 @@ import secrets
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ class ServerRecord:
     port: int
     pid: int
     instance_id: str
-    token: str
+    token: str = field(repr=False)
     url: str
     version: str
     fingerprint: str = ""
@@ -162,7 +162,7 @@ def write_install_record(record: InstallRecord) -> Path:
 
 def read_install_record() -> InstallRecord | None:
     """None if no server was installed, or its program is gone."""
-    record = _read(data_dir() / "install.json", InstallRecord)
+    record: InstallRecord | None = _read(data_dir() / "install.json", InstallRecord)
     if record is None or not record.command or not Path(record.command[0]).exists():
         return None
     return record

@@ -1,0 +1,147 @@
+"""One websocket: three tasks that carry messages between the socket and a :class:`Session`.
+
+The *reader* takes frames off the socket and handles at once what must not wait. The *handler* does the rest in
+order, the heavy parts in a thread. The *writer* empties the mailbox as fast as the client reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from scumble_shared.codec import Assembler, Codecs, decode_binary, encode_binary, encode_text, pieces_of
+from scumble_shared.errors import ScumbleError
+from scumble_shared.limits import Limits
+from scumble_shared.messages import ClientMessage
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
+
+from .mailbox import Mailbox, Outgoing
+from .session import CheckedTensor, Session, check_upload, read_text
+
+__all__ = ["CLOSE_NOT_IDENTIFIED", "CLOSE_TOO_SLOW", "Connection"]
+
+logger = logging.getLogger(__name__)
+
+CLOSE_NOT_IDENTIFIED = 4001
+CLOSE_TOO_SLOW = 4008
+IDENTIFY_SECONDS = 10.0
+INBOX_FRAMES = 4
+THREAD_BYTES = 1024 * 1024
+"""Work on more bytes than this would hold up other connections, so it goes to a thread."""
+
+
+class Connection:
+    """make_session: given the mailbox. :meth:`run` returns when the connection is closed, by whomever."""
+
+    def __init__(
+        self,
+        websocket: ServerConnection,
+        limits: Limits,
+        codecs: Codecs,
+        make_session: Callable[[Mailbox], Session],
+    ) -> None:
+        self._websocket = websocket
+        self._limits = limits
+        self._codecs = codecs
+        self._news = asyncio.Event()
+        self._mailbox = Mailbox(self._news.set)
+        self.session = make_session(self._mailbox)
+        self._inbox: asyncio.Queue[ClientMessage | bytes] = asyncio.Queue(INBOX_FRAMES)
+        self._assembler = Assembler(limits)
+
+    async def run(self) -> None:
+        self.session.open()
+        loop = asyncio.get_running_loop()
+        overdue = loop.call_later(IDENTIFY_SECONDS, self._check_identified)
+        tasks = [asyncio.create_task(work()) for work in (self._read, self._handle, self._write)]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                self._look_into(task)
+        finally:
+            overdue.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self.session.close()
+
+    def _look_into(self, task: asyncio.Task[None]) -> None:
+        error = task.exception()
+        if error is not None and not isinstance(error, ConnectionClosed):
+            logger.error("a connection ended by an error of the server's own", exc_info=error)
+
+    def _check_identified(self) -> None:
+        if not self.session.identified:
+            self._closing = asyncio.ensure_future(self._websocket.close(CLOSE_NOT_IDENTIFIED, "identify within 10 s"))
+
+    # --- the three tasks ----------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        async for data in self._websocket:
+            if isinstance(data, bytes):
+                await self._inbox.put(data)
+                continue
+            message, problem = read_text(data, self._limits)
+            if problem is not None:
+                self._mailbox.post(Outgoing(problem))
+            elif message is not None and not self.session.overtakes(message):
+                await self._inbox.put(message)
+
+    async def _handle(self) -> None:
+        while True:
+            item = await self._inbox.get()
+            if isinstance(item, bytes):
+                await self._upload(item)
+            else:
+                self.session.handle(item)
+
+    async def _upload(self, data: bytes) -> None:
+        try:
+            whole = self._assembler.feed(data)
+            if whole is None:
+                return
+
+            heavy = len(whole) > THREAD_BYTES
+            tensors = await asyncio.to_thread(self._unpack, whole) if heavy else self._unpack(whole)
+        except ScumbleError as error:
+            self.session.report(error)
+        else:
+            self.session.store(tensors)
+
+    def _unpack(self, whole: bytes | bytearray) -> list[CheckedTensor]:
+        return check_upload(decode_binary(whole, ClientMessage, self._limits, self._codecs))
+
+    async def _write(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while (outgoing := self._mailbox.take()) is not None:
+                await self._send(outgoing)
+            if self._mailbox.overflowed:
+                await self._websocket.close(CLOSE_TOO_SLOW, "too slow; connect again to resume")
+                return
+
+    async def _send(self, outgoing: Outgoing) -> None:
+        if not outgoing.tensors:
+            await self._websocket.send(encode_text(outgoing.message))
+            return
+        heavy = sum(array.nbytes for array in outgoing.tensors) > THREAD_BYTES * 4
+        frame = await asyncio.to_thread(self._encode, outgoing) if heavy else self._encode(outgoing)
+        for piece in pieces_of(frame, self._limits):
+            await self._websocket.send(piece)
+
+    def _encode(self, outgoing: Outgoing) -> bytes:
+        message = outgoing.message
+        infos = tuple(
+            replace(info, codec=self.session.codec_for(array))
+            for info, array in zip(message.tensors, outgoing.tensors, strict=True)  # type: ignore[union-attr]
+        )
+        return encode_binary(
+            replace(message, tensors=infos),  # type: ignore[arg-type]
+            outgoing.tensors,
+            self._codecs,
+            lossy=outgoing.lossy,
+        )

@@ -1,0 +1,282 @@
+"""The server's side of one conversation, without I/O: give it messages, take from its mailbox.
+
+Messages are handled in the order they came, but for ``cancel`` and ``ack``, which overtake whatever is still being
+read, checked or stored (:meth:`Session.overtakes`). Nothing a client says raises: it is answered by a ``problem``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+from scumble_shared.codec import Codecs, Frame
+from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
+from scumble_shared.job import tensors_of
+from scumble_shared.limits import Limits
+from scumble_shared.messages import (
+    PROTOCOL_VERSION,
+    Ack,
+    Cancel,
+    Capabilities,
+    ClientMessage,
+    Hello,
+    Identify,
+    ModelsChanged,
+    NeedTensors,
+    Problem,
+    Ready,
+    Submit,
+    Upload,
+)
+from scumble_shared.schema import decode, loads
+from scumble_shared.tensor import AnyArray, Digest, digest_of
+from scumble_shared.validate import TensorFacts, facts_of, validate_job
+
+from ..service import JobService
+from .journal import Journal
+from .mailbox import Mailbox, Outgoing
+
+__all__ = ["CheckedTensor", "KnownTensors", "Session", "check_upload", "read_text"]
+
+JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+CAPABILITIES = "capabilities"
+
+
+CheckedTensor = tuple[Digest, AnyArray, TensorFacts]
+
+
+@dataclass(slots=True)
+class KnownTensors:
+    """What was seen of each stored tensor, so that a job can be checked against its buffers. Shared by all sessions."""
+
+    limit: int = 16_384
+    _facts: OrderedDict[Digest, TensorFacts] = field(default_factory=OrderedDict)
+
+    def add(self, digest: Digest, facts: TensorFacts) -> None:
+        self._facts[digest] = facts
+        self._facts.move_to_end(digest)
+        while len(self._facts) > self.limit:
+            self._facts.popitem(last=False)
+
+    def of(self, digests: Iterable[Digest]) -> dict[Digest, TensorFacts]:
+        return {digest: self._facts[digest] for digest in digests if digest in self._facts}
+
+
+def read_text(text: str, limits: Limits) -> tuple[ClientMessage | None, Problem | None]:
+    """A text frame -> the message, or the problem with it; the problem names the job if that much can be read."""
+    job_id = ""
+    try:
+        if len(text.encode("utf-8", "replace")) > limits.text_bytes:
+            raise ScumbleError(ErrorCode.TOO_LARGE, f"a text frame is over {limits.text_bytes} bytes")
+        value = loads(text)
+        if isinstance(value, dict) and _is_job_id(value.get("job_id")):
+            job_id = value["job_id"]
+        message = decode(ClientMessage, value)
+        if isinstance(message, Upload):
+            raise ScumbleError(ErrorCode.INVALID_MESSAGE, "upload is a binary frame, not a text frame")
+        if isinstance(message, Submit | Cancel | Ack) and not job_id:
+            raise ScumbleError(ErrorCode.INVALID_FIELD, "expected 1 to 128 letters, digits, '-' or '_'", field="job_id")
+    except ScumbleError as error:
+        return None, Problem(error.info, job_id)
+    return message, None
+
+
+def check_upload(frame: Frame) -> list[CheckedTensor]:
+    """The tensors of an upload, their addresses verified. Pure and heavy: fit for another thread.
+
+    Raises ScumbleError INVALID_FIELD for a digest that isn't the tensor's.
+    """
+    checked = []
+    for index, (info, array) in enumerate(zip(frame.message.tensors, frame.tensors, strict=True)):
+        if digest_of(array) != info.digest:
+            raise ScumbleError(
+                ErrorCode.INVALID_FIELD, "isn't the SHA-256 of this tensor", field=f"tensors[{index}].digest"
+            )
+        checked.append((info.digest, array, facts_of(array)))
+    return checked
+
+
+class Session:
+    """local: the client is on this machine, so that compressing would only cost time.
+
+    owner: whose turn its jobs are in the queue. server: what to say hello with.
+    """
+
+    def __init__(
+        self,
+        *,
+        hello: Hello,
+        service: JobService,
+        journal: Journal,
+        tensors: KnownTensors,
+        mailbox: Mailbox,
+        codecs: Codecs,
+        local: bool,
+        owner: str,
+    ) -> None:
+        self._hello = hello
+        self._service = service
+        self._journal = journal
+        self._tensors = tensors
+        self._mailbox = mailbox
+        self._codecs = codecs
+        self._local = local
+        self._owner = owner
+        self._client_codecs: tuple[str, ...] = ("raw",)
+        self._waiting: set[str] = set()  # jobs whose submit has come but isn't handled yet
+        self._withdrawn: set[str] = set()  # and those of them that were cancelled meanwhile
+        self.identified = False
+        self.client = ""
+
+    def open(self) -> None:
+        """Say hello."""
+        self._mailbox.post(Outgoing(self._hello))
+
+    def close(self) -> None:
+        """The connection is gone. Its jobs go on."""
+        self._journal.leave(self)
+
+    def codec_for(self, array: AnyArray) -> str:
+        """How to send ``array`` to this client."""
+        if self._local:
+            return "raw"
+        return self._codecs.choose(array, [name for name in self._codecs.names if name in self._client_codecs])
+
+    def capabilities_changed(self) -> None:
+        if self.identified:
+            self._mailbox.post_latest(CAPABILITIES, Outgoing(ModelsChanged(self._capabilities())))
+
+    def report(self, error: ScumbleError, job_id: str = "") -> None:
+        self._mailbox.post(Outgoing(Problem(error.info, job_id)))
+
+    def overtakes(self, message: ClientMessage) -> bool:
+        """Handle a message that must not wait; False if it has to be handled in its turn, by :meth:`handle`."""
+        match message:
+            case Cancel(job_id=job_id) if self.identified:
+                if job_id in self._waiting:
+                    self._withdrawn.add(job_id)
+                else:
+                    self._guarded(lambda: self._journal.cancel(job_id), job_id)
+                return True
+            case Ack() if self.identified:
+                self._journal.acknowledge(message.job_id, message.seq)
+                return True
+            case Submit():
+                self._waiting.add(message.job_id)
+        return False
+
+    def handle(self, message: ClientMessage) -> None:
+        """A message in its turn. An upload goes to :meth:`store` instead."""
+        match message:
+            case Identify():
+                self._guarded(lambda: self._identify(message))
+            case Submit():
+                self._waiting.discard(message.job_id)
+                self._guarded(lambda: self._submit(message), message.job_id)
+            case Cancel() | Ack() | Upload():
+                self._guarded(self._require_identity)
+
+    def store(self, tensors: list[CheckedTensor]) -> None:
+        """Keep the tensors of an upload that :func:`check_upload` passed."""
+        self._guarded(lambda: self._store(tensors))
+
+    # --- Listener -----------------------------------------------------------------------------------
+
+    def tell(self, job_id: str, outgoing: Outgoing, *, final: bool) -> None:
+        if final:
+            self._mailbox.drop_latest(("progress", job_id), ("preview", job_id))
+        self._mailbox.post(outgoing)
+
+    def tell_latest(self, job_id: str, outgoing: Outgoing) -> None:
+        kind = "preview" if outgoing.tensors else "progress"
+        self._mailbox.post_latest((kind, job_id), outgoing)
+
+    # --- what the client asks -----------------------------------------------------------------------
+
+    def _identify(self, message: Identify) -> None:
+        if self.identified:
+            raise ScumbleError(ErrorCode.INVALID_MESSAGE, "already identified")
+        lowest, highest = self._hello.protocol
+        if not lowest <= message.protocol <= highest:
+            raise ScumbleError(
+                ErrorCode.PROTOCOL_VERSION,
+                f"this server speaks protocol {lowest} to {highest}, the client {message.protocol}",
+                field="protocol",
+                remedy=_update_remedy(message.protocol > highest),
+            )
+        self.identified = True
+        self.client = message.client
+        self._client_codecs = message.codecs
+        replays = {}
+        for point in message.resume:
+            replay = self._journal.resume(point.job_id, point.seq, self)
+            if replay is not None:
+                replays[point.job_id] = replay
+        ready = Ready(PROTOCOL_VERSION, self._capabilities(), self._preferred_codec(), tuple(replays))
+        self._mailbox.post(Outgoing(ready))
+        for replay in replays.values():
+            replay()
+
+    def _capabilities(self) -> Capabilities:
+        """The service's, with what this edge adds."""
+        return replace(self._service.capabilities(), codecs=self._codecs.names)
+
+    def _preferred_codec(self) -> str:
+        """For what the client sends."""
+        if self._local:
+            return "raw"
+        return next((name for name in ("zstd",) if name in self._client_codecs and name in self._codecs.names), "raw")
+
+    def _submit(self, message: Submit) -> None:
+        self._require_identity()
+        job_id, job = message.job_id, message.job
+        if job_id in self._withdrawn:
+            self._withdrawn.discard(job_id)
+            raise ScumbleError(ErrorCode.UNKNOWN_JOB, "was cancelled before it was queued", field="job_id")
+        if self._journal.known(job_id, job, self):
+            return
+        digests = tuple(dict.fromkeys(tensors_of(job)))
+        validate_job(job, self._hello.limits, self._service.capabilities(), self._tensors.of(digests))
+        missing = self._service.missing(digests)
+        if missing:
+            self._mailbox.post(Outgoing(NeedTensors(job_id, missing)))
+            return
+        self._journal.submit(job_id, job, self._owner, self, previews=message.previews)
+
+    def _store(self, tensors: list[CheckedTensor]) -> None:
+        self._require_identity()
+        for index, (digest, array, facts) in enumerate(tensors):
+            try:
+                self._service.put(digest, array)
+            except ScumbleError as error:
+                info = error.info
+                raise ScumbleError(
+                    info.code,
+                    info.message,
+                    field=f"tensors[{index}]",
+                    retryable=info.retryable,
+                    remedy=info.remedy,
+                ) from None
+            self._tensors.add(digest, facts)
+
+    def _require_identity(self) -> None:
+        if not self.identified:
+            raise ScumbleError(ErrorCode.INVALID_MESSAGE, "identify must come first")
+
+    def _guarded(self, action: Callable[[], None], job_id: str = "") -> None:
+        try:
+            action()
+        except ScumbleError as error:
+            self.report(error, job_id)
+
+
+def _is_job_id(value: object) -> bool:
+    return isinstance(value, str) and JOB_ID.fullmatch(value) is not None
+
+
+def _update_remedy(client_is_newer: bool) -> Remedy:
+    if client_is_newer:
+        return Remedy("Update the Scumble server", RemedyAction.UPDATE_SERVER)
+    return Remedy("Update the Scumble extension", RemedyAction.UPDATE_ADDON)
