@@ -1,0 +1,119 @@
+"""``scumble generate``: depth, normals and pictures in, PNG files with provenance out; no Blender needed."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from pathlib import Path
+
+from scumble_shared.job import CONTROL_KINDS, DEFAULT_MODEL, SAMPLERS, GenerateJob
+
+from ..buffers.convert import DEPTH_KINDS, NORMAL_SPACES
+from ..metadata import png_bytes
+from ..models.scan import default_model_dirs
+from ..workers.spec import engine_spec
+from .generate_job import DEFAULT_FOV, job_of
+from .generate_runner import Finished, LocalRunner, Runner, remote_runner
+
+__all__ = ["add_arguments", "generate", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_argument_group("the picture")
+    what.add_argument("--prompt", required=True)
+    what.add_argument("--negative-prompt", default="", metavar="TEXT")
+    what.add_argument("--model", default=DEFAULT_MODEL, metavar="ID", help="see `scumble models` (default: built in)")
+    what.add_argument("--size", type=_size, metavar="WxH", help="default: that of the buffers, else the model's")
+    what.add_argument("--steps", type=int, help="default: the model's")
+    what.add_argument("--guidance-scale", type=float, metavar="G", help="default: the model's")
+    what.add_argument("--sampler", choices=SAMPLERS, help="default: the model's")
+    what.add_argument("--seed", type=int, help="default: a random one, told in the file")
+    what.add_argument("--count", type=int, default=1, help="pictures, with seeds SEED, SEED+1, ... (default 1)")
+    _add_geometry(parser.add_argument_group("geometry"))
+    start = parser.add_argument_group("a picture to start from")
+    start.add_argument("--init-image", type=Path, metavar="FILE")
+    start.add_argument("--mask", type=Path, metavar="FILE", help="white is repainted")
+    start.add_argument("--denoising-strength", type=float, metavar="S", help="0 keeps the picture, 1 ignores it")
+    where = parser.add_argument_group("where")
+    where.add_argument(
+        "--output", type=Path, default=Path(), metavar="DIR", help="folder of the PNG files (default: .)"
+    )
+    where.add_argument("--server", metavar="URL", help="work there instead of in this process: ws://... or wss://...")
+    where.add_argument("--token", default="", help="of that server; not needed for one on this machine")
+    where.add_argument("--fingerprint", default="", help="SHA-256 of its certificate, if it is self-signed")
+    where.add_argument("--models", type=Path, action="append", default=[], metavar="DIR", help="more model folders")
+    where.add_argument("--device", default="auto", help="auto, cuda, mps or cpu (default auto)")
+
+
+def _add_geometry(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--depth", type=Path, metavar="FILE", help=".exr or .npy; .png with --depth-kind inverse")
+    group.add_argument(
+        "--depth-kind",
+        choices=DEPTH_KINDS,
+        default="planar",
+        help="planar: distance along the viewing axis, as Blender's Depth pass (default); inverse: near is large",
+    )
+    group.add_argument("--normal", type=Path, metavar="FILE", help=".exr, .npy or .png")
+    group.add_argument(
+        "--normal-space",
+        choices=NORMAL_SPACES,
+        default="view",
+        help="view: x right, y up, z to the viewer (default); world: as Blender's Normal pass, needs --camera",
+    )
+    group.add_argument(
+        "--camera",
+        metavar="JSON",
+        help="file or text: {view: 16 numbers, world to view, row by row; projection: 16, OpenGL; near, far}",
+    )
+    group.add_argument("--fov", type=float, help=f"vertical, degrees, without --camera (default {DEFAULT_FOV:g})")
+    group.add_argument(
+        "--control",
+        action="append",
+        default=[],
+        metavar="KIND[:STRENGTH[:START[:END]]]",
+        help=f"one of {', '.join(CONTROL_KINDS)}; default: depth and normal where given and the model knows them",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.server:
+        with remote_runner(arguments.server, arguments.token, arguments.fingerprint) as runner:
+            paths = generate(arguments, runner)
+    else:
+        folders = (*default_model_dirs(), *arguments.models)
+        paths = generate(arguments, LocalRunner(engine_spec(folders, arguments.device).build()))
+    for path in paths:
+        print(path)
+    return 0
+
+
+def generate(arguments: argparse.Namespace, runner: Runner) -> list[Path]:
+    """Have the job done that the arguments describe; returns the files written. Raises ScumbleError."""
+    job, tensors = job_of(arguments, runner.capabilities())
+    return _write(runner.run(job, tensors), job, arguments.output)
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT such as 768x512, got {text!r}")
+    return int(width), int(height)
+
+
+def _write(finished: Finished, job: GenerateJob, folder: Path) -> list[Path]:
+    """Never over a file that is there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for index, image in enumerate(finished.images):
+        path = _free_path(folder, f"scumble-{job.seed + index}")
+        path.write_bytes(png_bytes(image, job, finished.provenance, index=index))
+        paths.append(path)
+    return paths
+
+
+def _free_path(folder: Path, stem: str) -> Path:
+    for number in itertools.count(1):
+        path = folder / (f"{stem}.png" if number == 1 else f"{stem}-{number}.png")
+        if not path.exists():
+            return path
+    raise AssertionError("counts for ever")

@@ -1,0 +1,149 @@
+"""What the arguments of ``scumble generate`` ask for, as a job and its tensors."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import secrets
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from scumble_shared.camera import Camera, look_at, perspective
+from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
+from scumble_shared.job import CONTROL_KINDS, Control, GenerateJob, View
+from scumble_shared.messages import Capabilities, ModelInfo
+from scumble_shared.schema import decode, loads
+from scumble_shared.tensor import AnyArray, Digest, digest_of
+
+from ..buffers.convert import read_color, read_depth, read_mask, read_normal
+from ..buffers.files import refused
+
+__all__ = ["DEFAULT_FOV", "job_of"]
+
+DEFAULT_FOV = 40.0
+"""Degrees, vertical, of the camera that is assumed when none is given."""
+
+RANDOM_SEEDS = 2**32
+
+
+def job_of(arguments: argparse.Namespace, capabilities: Capabilities) -> tuple[GenerateJob, dict[Digest, AnyArray]]:
+    """Raises ScumbleError that names the argument at fault."""
+    model = _model(arguments.model, capabilities)
+    depth = read_depth(arguments.depth, arguments.depth_kind) if arguments.depth else None
+    camera = _camera(arguments)
+    normal = read_normal(arguments.normal, arguments.normal_space, camera) if arguments.normal else None
+    color = read_color(arguments.init_image, "init_image") if arguments.init_image else None
+    mask = read_mask(arguments.mask) if arguments.mask else None
+    if mask is not None and color is None:
+        raise refused("mask", "a mask says which part of --init-image is repainted, and there is none")
+    buffers = {"depth": depth, "normal": normal, "init_image": color, "mask": mask}
+    size = _common_size({name: array for name, array in buffers.items() if array is not None})
+    width, height = arguments.size or size or (model.width, model.height)
+    tensors = {digest_of(array): array for array in buffers.values() if array is not None}
+    digests = {name: None if array is None else digest_of(array) for name, array in buffers.items()}
+    view = None
+    if size is not None and not (depth is None and normal is None):
+        camera = camera or _assumed_camera(arguments.fov, *size)
+        view = View(replace(camera, width=size[0], height=size[1]), depth=digests["depth"], normal=digests["normal"])
+    job = GenerateJob(
+        prompt=arguments.prompt,
+        negative_prompt=arguments.negative_prompt,
+        model=model.id,
+        width=width,
+        height=height,
+        batch_size=arguments.count,
+        sampler=arguments.sampler or model.sampler,
+        num_inference_steps=_given(arguments.steps, model.num_inference_steps),
+        guidance_scale=_given(arguments.guidance_scale, model.guidance_scale),
+        seed=_given(arguments.seed, secrets.randbelow(RANDOM_SEEDS)),
+        controls=_controls(arguments, model),
+        view=view,
+        init_image=digests["init_image"],
+        mask=digests["mask"],
+        denoising_strength=_given(arguments.denoising_strength, 1.0),
+    )
+    return job, tensors
+
+
+def _given(value: float | None, default: float) -> Any:
+    return default if value is None else value
+
+
+def _model(model_id: str, capabilities: Capabilities) -> ModelInfo:
+    for model in capabilities.models:
+        if model.id == model_id:
+            return model
+    known = [model.id for model in capabilities.models]
+    message = f"there is no model {model_id!r}; known are {', '.join(known) or 'none'}"
+    remedy = Remedy("Choose one of them", RemedyAction.CHOOSE_MODEL, known[0] if known else "")
+    raise ScumbleError(ErrorCode.MODEL_MISSING, message, field="model", remedy=remedy)
+
+
+def _common_size(buffers: dict[str, AnyArray]) -> tuple[int, int] | None:
+    """Width and height of all buffers, None if there are none. Raises ScumbleError if they differ."""
+    sizes = {name: (array.shape[1], array.shape[0]) for name, array in buffers.items()}
+    for name, size in sizes.items():
+        first = next(iter(sizes))
+        if size != sizes[first]:
+            message = f"is {size[0]}x{size[1]}, but {first} is {sizes[first][0]}x{sizes[first][1]}"
+            raise refused(name, message, Remedy("Give buffers of one size; --size sets that of the result"))
+    return next(iter(sizes.values()), None)
+
+
+def _assumed_camera(fov: float | None, width: int, height: int) -> Camera:
+    degrees = DEFAULT_FOV if fov is None else fov
+    if not 0.0 < degrees < 180.0:
+        raise refused("fov", f"expected degrees between 0 and 180, got {degrees:g}")
+    near, far = 0.01, 1000.0
+    projection = perspective(math.radians(degrees), width / height, near, far)
+    return Camera(look_at((0.0, -1.0, 0.0), (0.0, 0.0, 0.0)), projection, width, height, near, far)
+
+
+def _camera(arguments: argparse.Namespace) -> Camera | None:
+    """The camera given; width and height may be left out, they are those of the buffers."""
+    if arguments.camera is None:
+        return None
+    text = arguments.camera
+    if not text.lstrip().startswith("{"):
+        try:
+            text = Path(text).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise refused("camera", f"{text} can't be read: {error}") from error
+    try:
+        value = loads(text)
+        if isinstance(value, dict):
+            value = {"width": 1, "height": 1, **{key: _flat(item) for key, item in value.items()}}
+        camera: Camera = decode(Camera, value)
+    except ScumbleError as error:
+        raise refused(f"camera.{error.info.field}".rstrip("."), error.info.message) from error
+    return camera
+
+
+def _flat(value: object) -> object:
+    """A matrix may be written as four rows."""
+    if isinstance(value, list) and len(value) == 4 and all(isinstance(row, list) for row in value):
+        return [number for row in value for number in row]
+    return value
+
+
+def _controls(arguments: argparse.Namespace, model: ModelInfo) -> tuple[Control, ...]:
+    if arguments.control:
+        return tuple(_control(text) for text in arguments.control)
+    given = {"depth": arguments.depth, "normal": arguments.normal}
+    return tuple(Control(kind) for kind, path in given.items() if path and kind in model.control_kinds)
+
+
+def _control(text: str) -> Control:
+    """ "KIND[:STRENGTH[:START[:END]]]"."""
+    kind, *numbers = text.split(":")
+    if kind not in CONTROL_KINDS:
+        raise refused("control", f"{kind!r} is no kind of control; known are {', '.join(CONTROL_KINDS)}")
+    try:
+        values = [float(number) for number in numbers]
+    except ValueError:
+        values = [math.nan]
+    if len(values) > 3 or not all(math.isfinite(value) for value in values):
+        raise refused("control", f"expected KIND:STRENGTH:START:END such as depth:0.8:0:0.6, got {text!r}")
+    strength, start, end = (*values, *(1.0, 0.0, 1.0)[len(values) :])
+    return Control(kind, strength=strength, start=start, end=end)
