@@ -1,0 +1,177 @@
+"""The denoise loop: the one place for cancelling, guidance, ControlNets, previews and what other extensions do.
+
+It does what diffusers' Stable Diffusion pipelines do, in the same order, and gives the same numbers.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ..service import JobHooks
+
+__all__ = ["Extension", "Residuals", "Step", "Text", "denoise"]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Embeddings, 1 x tokens x width. negative: None runs without classifier-free guidance."""
+
+    positive: torch.Tensor
+    negative: torch.Tensor | None
+    guidance_scale: float
+
+
+@dataclass(slots=True)
+class Step:
+    """What an extension sees of a step.
+
+    index: 0 ... count - 1. timestep: 0-d tensor. signal: part of the image left in the noise, 0 to 1.
+    latents: B x C x h x w, float32, as the scheduler keeps them. model_input: scaled for the UNet, 2B with guidance
+    (negative half first), in the UNet's number format. text: 2B or B x tokens x width. prediction: of the UNet after
+    guidance, B x C x h x w float32; only after the step.
+    """
+
+    index: int
+    count: int
+    timestep: torch.Tensor
+    signal: torch.Tensor
+    latents: torch.Tensor
+    model_input: torch.Tensor
+    text: torch.Tensor
+    prediction_type: str
+    prediction: torch.Tensor | None = None
+
+    def clean(self) -> torch.Tensor:
+        """The image as the model sees it at this step, B x C x h x w latents: noise-free, soft at first."""
+        assert self.prediction is not None, "there is no prediction before the UNet ran"
+        noisy = self.model_input[-self.prediction.shape[0] :, : self.prediction.shape[1]].float()
+        noise = (1.0 - self.signal**2) ** 0.5
+        if self.prediction_type == "v_prediction":
+            return self.signal * noisy - noise * self.prediction
+        return (noisy - noise * self.prediction) / self.signal.clamp_min(1e-4)
+
+
+@dataclass(frozen=True, slots=True)
+class Residuals:
+    """What ControlNets add to the UNet: one tensor per skip connection, and one for the middle."""
+
+    down: Sequence[torch.Tensor]
+    mid: torch.Tensor
+
+
+class Extension:
+    """Something that takes part in the loop; each method's default is to do nothing."""
+
+    def residuals(self, step: Step) -> Residuals | None:
+        """What to add within the UNet."""
+        return None
+
+    def unet_input(self, step: Step) -> torch.Tensor | None:
+        """Channels to append to the UNet's input, shaped like ``step.model_input`` but for their number."""
+        return None
+
+    def after_step(self, step: Step, latents: torch.Tensor) -> torch.Tensor:
+        """The latents to go on with. ``step.latents`` are those from before."""
+        return latents
+
+
+@torch.inference_mode()
+def denoise(
+    unet: Any,
+    scheduler: Any,
+    timesteps: torch.Tensor,
+    latents: torch.Tensor,
+    text: Text,
+    generators: Sequence[torch.Generator],
+    extensions: Sequence[Extension],
+    hooks: JobHooks,
+) -> torch.Tensor:
+    """Clean latents from noisy ones, B x C x h x w float32.
+
+    unet: diffusers UNet2DConditionModel. scheduler: with its timesteps set, of which ``timesteps`` are the last.
+    generators: one per image, for samplers that add noise. Raises JobCancelled between steps.
+    """
+    batch, guided = latents.shape[0], text.negative is not None
+    halves = [text.positive] if text.negative is None else [text.negative, text.positive]
+    embeddings = torch.cat([half.expand(batch, -1, -1) for half in halves])
+    extra = _step_arguments(scheduler, generators)
+    timestep_condition = _guidance_embedding(unet, text.guidance_scale, batch)
+    for index, timestep in enumerate(timesteps):
+        hooks.check_cancelled()
+        scaled = scheduler.scale_model_input(torch.cat([latents] * 2) if guided else latents, timestep)
+        step = Step(
+            index=index,
+            count=len(timesteps),
+            timestep=timestep,
+            signal=_signal(scheduler, timestep),
+            latents=latents,
+            model_input=scaled.to(unet.dtype),
+            text=embeddings,
+            prediction_type=scheduler.config.prediction_type,
+        )
+        prediction = _predict(unet, step, extensions, timestep_condition).float()
+        if guided:
+            negative, positive = prediction.chunk(2)
+            prediction = negative + text.guidance_scale * (positive - negative)
+        step.prediction = prediction
+        latents = scheduler.step(prediction, timestep, latents, **extra, return_dict=False)[0]
+        for extension in extensions:
+            latents = extension.after_step(step, latents)
+    return latents
+
+
+def _predict(
+    unet: Any, step: Step, extensions: Sequence[Extension], timestep_condition: torch.Tensor | None
+) -> torch.Tensor:
+    residuals = [item for item in (extension.residuals(step) for extension in extensions) if item is not None]
+    appended = [item for item in (extension.unet_input(step) for extension in extensions) if item is not None]
+    down = [sum_tensors(parts) for parts in zip(*(item.down for item in residuals), strict=True)] or None
+    return unet(  # type: ignore[no-any-return]
+        torch.cat([step.model_input, *appended], dim=1) if appended else step.model_input,
+        step.timestep,
+        encoder_hidden_states=step.text,
+        timestep_cond=timestep_condition,
+        down_block_additional_residuals=down,
+        mid_block_additional_residual=sum_tensors([item.mid for item in residuals]) if residuals else None,
+        return_dict=False,
+    )[0]
+
+
+def sum_tensors(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """In order, as diffusers' MultiControlNetModel adds."""
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
+
+
+def _step_arguments(scheduler: Any, generators: Sequence[torch.Generator]) -> dict[str, object]:
+    takes_generator = "generator" in inspect.signature(scheduler.step).parameters
+    return {"generator": list(generators)} if takes_generator else {}
+
+
+def _signal(scheduler: Any, timestep: torch.Tensor) -> torch.Tensor:
+    """From the scheduler's own list of sigmas where it has one: Karras spacing leaves the training schedule."""
+    if hasattr(scheduler, "sigmas") and len(scheduler.sigmas) == len(scheduler.timesteps) + 1:
+        position = scheduler.step_index if scheduler.step_index is not None else scheduler.begin_index or 0
+        return torch.as_tensor((1.0 + scheduler.sigmas[position] ** 2) ** -0.5)
+    return torch.as_tensor(scheduler.alphas_cumprod[timestep.long().cpu()] ** 0.5)
+
+
+def _guidance_embedding(unet: Any, guidance_scale: float, batch: int) -> torch.Tensor | None:
+    """For UNets distilled with the guidance scale as an input (LCM): its sinusoidal embedding, as in diffusers."""
+    width = unet.config.time_cond_proj_dim
+    if width is None:
+        return None
+    half = width // 2
+    frequencies = torch.exp(torch.arange(half, dtype=torch.float32) * -(torch.log(torch.tensor(10000.0)) / (half - 1)))
+    angles = torch.tensor([(guidance_scale - 1.0) * 1000.0]).repeat(batch)[:, None] * frequencies[None]
+    embedding = torch.cat([angles.sin(), angles.cos()], dim=1)
+    if width % 2:
+        embedding = torch.nn.functional.pad(embedding, (0, 1))
+    return embedding.to(unet.device, unet.dtype)

@@ -1,0 +1,176 @@
+"""The engine as the worker process sees it: jobs in, outputs out, models kept between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from scumble_shared import __version__
+from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
+from scumble_shared.job import DEFAULT_MODEL, Control, ControlImagesJob, GenerateJob, Job, ProjectJob, View
+from scumble_shared.messages import Capabilities
+from scumble_shared.tensor import AnyArray, Digest
+
+from ..models.entries import ControlNetEntry, ModelEntry
+from ..models.scan import scan
+from ..service import JobHooks, Output
+from .cache import Cache
+from .conditioning import ViewBuffers, control_image, view_buffers
+from .device import resolve_device
+from .extensions.controls import ActiveControl
+from .families import family_of
+from .family import LoadedControlNet, LoadedModel
+from .generate import Timings, generate, padded_size
+from .pixels import image_array, pad_to
+from .samplers import make_scheduler
+
+__all__ = ["EngineExecutor"]
+
+MODELS_KEPT = 1
+CONTROLNETS_KEPT = 4
+
+
+class EngineExecutor:
+    """Implements :class:`scumble_server.service.Executor` for one device. One call at a time.
+
+    model_dirs: searched for models besides the built-in one. device: see :func:`.device.resolve_device`.
+    """
+
+    def __init__(self, model_dirs: tuple[Path, ...] = (), device: str = "auto") -> None:
+        self._device = resolve_device(device)
+        self._index = scan(model_dirs)
+        self._models: Cache[str, LoadedModel] = Cache(MODELS_KEPT)
+        self._controlnets: Cache[tuple[str, str], LoadedControlNet] = Cache(CONTROLNETS_KEPT)
+
+    def capabilities(self) -> Capabilities:
+        return self._index.capabilities(self._device.label)
+
+    def warm_up(self, hooks: JobHooks) -> None:
+        """Load the built-in model and run it once at its smallest, so that first-time costs are paid."""
+        entry = self._index.model(DEFAULT_MODEL)
+        self._model(entry, hooks)
+        controls = tuple(Control(kind, image="black") for kind in entry.controlnets)
+        job = GenerateJob("", width=64, height=64, num_inference_steps=1, sampler=entry.sampler, controls=controls)
+        self._generate(job, {"black": torch.zeros(64, 64, 3, dtype=torch.uint8).numpy()}, hooks)
+
+    def run(self, job: Job, tensors: Mapping[Digest, AnyArray], hooks: JobHooks) -> Output:
+        hooks.check_cancelled()
+        with _out_of_memory(job):
+            if isinstance(job, GenerateJob):
+                return self._generate(job, tensors, hooks)
+            if isinstance(job, ControlImagesJob):
+                return self._control_images(job, tensors)
+            return self._project(job, tensors, hooks)
+
+    def _generate(self, job: GenerateJob, tensors: Mapping[Digest, AnyArray], hooks: JobHooks) -> Output:
+        timings = Timings()
+        with timings.stage("loading"):
+            entry = self._index.model(job.model)
+            make_scheduler(job.sampler, {})  # an unknown name is refused before anything is loaded
+            nets = [self._index.controlnet(c.model, c.kind, entry, i) for i, c in enumerate(job.controls)]
+            model = self._model(entry, hooks)
+            loaded = [self._controlnet(net, model, hooks, i) for i, net in enumerate(nets)]
+        with timings.stage("conditioning"):
+            images = _control_images(job.controls, job.view, tensors, job.width, job.height)
+            size = padded_size(job, model)
+            controls = [
+                ActiveControl(net, pad_to(image, *size), control.strength, control.start, control.end)
+                for net, image, control in zip(loaded, images, job.controls, strict=True)
+            ]
+        hooks.check_cancelled()
+        results = generate(job, model, controls, tensors, hooks, timings)
+        return Output(
+            {f"image/{index}": image for index, image in enumerate(results)},
+            {
+                "model": model.entry.name,
+                "controlnets": [net.name for net in nets],
+                "device": self._device.label,
+                "dtype": str(self._device.dtype).removeprefix("torch."),
+                "versions": {"scumble": __version__, "torch": torch.__version__, "diffusers": version("diffusers")},
+                "timings": {name: round(seconds, 4) for name, seconds in timings.seconds.items()},
+            },
+        )
+
+    def _control_images(self, job: ControlImagesJob, tensors: Mapping[Digest, AnyArray]) -> Output:
+        images = _control_images(job.controls, job.view, tensors, job.width, job.height)
+        return Output({f"control/{index}": image for index, image in enumerate(images)}, {})
+
+    def _project(self, job: ProjectJob, tensors: Mapping[Digest, AnyArray], hooks: JobHooks) -> Output:
+        from ..texturing.project import run_project
+
+        return run_project(job, tensors, self._device.torch_device, hooks)
+
+    def _model(self, entry: ModelEntry, hooks: JobHooks) -> LoadedModel:
+        def load() -> LoadedModel:
+            hooks.progress("loading")
+            self._controlnets.clear()
+            return family_of(entry.family).load_model(entry, self._device)
+
+        return self._models.get(entry.id, load)
+
+    def _controlnet(
+        self, entry: ControlNetEntry, model: LoadedModel, hooks: JobHooks, position: int
+    ) -> LoadedControlNet:
+        def load() -> LoadedControlNet:
+            hooks.progress("loading")
+            try:
+                return family_of(entry.family).load_controlnet(entry, model)
+            except ScumbleError as error:
+                remedy = Remedy("Remove this control", RemedyAction.REMOVE_CONTROL, str(position))
+                field = f"job.controls[{position}].model"
+                raise ScumbleError.from_info(replace(error.info, field=field, remedy=remedy)) from error
+
+        return self._controlnets.get((model.entry.id, entry.id), load)
+
+
+def _control_images(
+    controls: tuple[Control, ...], view: View | None, tensors: Mapping[Digest, AnyArray], width: int, height: int
+) -> list[AnyArray]:
+    buffers = None if view is None else view_buffers(view, tensors)
+    return [_control_image(c, i, buffers, tensors, width, height) for i, c in enumerate(controls)]
+
+
+def _control_image(
+    control: Control,
+    position: int,
+    buffers: ViewBuffers | None,
+    tensors: Mapping[Digest, AnyArray],
+    width: int,
+    height: int,
+) -> AnyArray:
+    if control.image is not None:
+        return image_array(tensors[control.image], width, height, f"job.controls[{position}].image")
+    if buffers is None:
+        raise ScumbleError(
+            ErrorCode.INVALID_FIELD,
+            "this control has no image, and the job has no view to derive it from",
+            field=f"job.controls[{position}].image",
+        )
+    return control_image(control, buffers, width, height)
+
+
+@contextmanager
+def _out_of_memory(job: Job) -> Iterator[None]:
+    """The device's complaint as an error with a size that is likelier to fit."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise _memory_error(job) from error
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error) and "not enough memory" not in str(error):
+            raise
+        raise _memory_error(job) from error
+
+
+def _memory_error(job: Job) -> ScumbleError:
+    remedy = None
+    if isinstance(job, GenerateJob):
+        width, height = (max(64, int(side * 0.7) // 64 * 64) for side in (job.width, job.height))
+        remedy = Remedy(f"Generate {width} x {height} instead", RemedyAction.REDUCE_SIZE, f"{width}x{height}")
+    return ScumbleError(
+        ErrorCode.OUT_OF_MEMORY, "the device ran out of memory; the server goes on", retryable=True, remedy=remedy
+    )

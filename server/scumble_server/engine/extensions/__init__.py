@@ -1,0 +1,1 @@
+"""Parts of the denoise loop, each small and by itself."""

@@ -1,0 +1,48 @@
+"""Pictures of the unfinished image while it is made, and word of the progress."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from scumble_shared.tensor import AnyArray
+
+from ...service import JobHooks
+from ..denoise import Extension, Step
+from ..family import LoadedModel
+
+__all__ = ["Preview", "preview_image"]
+
+LARGEST_DECODE = 32 * 32
+"""Latent pixels; more are averaged down before a preview is decoded, which keeps it a small part of a step."""
+
+
+class Preview(Extension):
+    """After each step: progress, and a preview of the first image if somebody looks."""
+
+    def __init__(self, model: LoadedModel, hooks: JobHooks, first: float, last: float) -> None:
+        """first, last: fraction of the whole job before and after the loop."""
+        self._model, self._hooks = model, hooks
+        self._first, self._last = first, last
+
+    def after_step(self, step: Step, latents: torch.Tensor) -> torch.Tensor:
+        done = step.index + 1
+        fraction = self._first + (self._last - self._first) * done / step.count
+        self._hooks.progress("denoising", done, step.count, fraction)
+        if done < step.count and self._hooks.wants_preview():
+            self._hooks.preview(preview_image(self._model, step.clean()[:1]), done, step.count)
+        return latents
+
+
+def preview_image(model: LoadedModel, latents: torch.Tensor) -> AnyArray:
+    """uint8 H x W x 3 of 1 x C x h x w clean latents; by the decoder if it is cheap, else by a linear map."""
+    if model.latent_to_rgb is None:
+        pooled = latents
+        while pooled.shape[-1] * pooled.shape[-2] > LARGEST_DECODE:
+            pooled = F.avg_pool2d(pooled, 2, ceil_mode=True)
+        scaled = (pooled / model.vae.config.scaling_factor).to(model.vae.dtype)
+        colours = model.vae.decode(scaled, return_dict=False)[0].float()
+    else:
+        colours = torch.einsum("bchw,cr->brhw", latents, model.latent_to_rgb.to(latents.device))
+    image = (colours[0].permute(1, 2, 0) * 0.5 + 0.5).nan_to_num(0.5).clamp(0.0, 1.0)
+    array: AnyArray = (image * 255.0).round().to(torch.uint8).cpu().numpy()
+    return array

@@ -1,0 +1,121 @@
+"""A GenerateJob from its values to its images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from scumble_shared.errors import ErrorCode, ScumbleError
+from scumble_shared.job import GenerateJob
+from scumble_shared.tensor import AnyArray, Digest
+
+from ..service import JobHooks
+from .beginning import Beginning
+from .denoise import Text, denoise
+from .extensions.controls import ActiveControl, Controls
+from .extensions.preview import Preview
+from .family import LoadedModel
+from .latents import decode, generators_for
+from .pixels import image_array, mask_array, pad_to, paste, rounded_up
+from .samplers import make_scheduler
+
+__all__ = ["Timings", "generate", "padded_size"]
+
+ENCODED, DENOISED = 0.03, 0.95
+"""Fractions of a whole job after which the prompt is encoded and the loop is done."""
+
+
+@dataclass(slots=True)
+class Timings:
+    """Seconds per stage, in order."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def generate(
+    job: GenerateJob,
+    model: LoadedModel,
+    controls: Sequence[ActiveControl],
+    tensors: Mapping[Digest, AnyArray],
+    hooks: JobHooks,
+    timings: Timings,
+) -> list[AnyArray]:
+    """The job's images, uint8 height x width x 3. controls: in the size of the job, see :func:`padded_size`.
+
+    Raises ScumbleError INVALID_FIELD or INVALID_RESULT, and JobCancelled.
+    """
+    width, height = padded_size(job, model)
+    original, mask = _pictures(job, tensors)
+    if original is not None and job.denoising_strength <= 0.0:
+        return [original] * job.batch_size
+    with timings.stage("encoding"):
+        hooks.progress("encoding", fraction=0.0)
+        text = _text(job, model)
+        scheduler, timesteps = _schedule(job, model, strength=1.0 if original is None else job.denoising_strength)
+        padded = None if original is None else pad_to(original, width, height)
+        padded_mask = None if mask is None else pad_to(mask, width, height)
+        beginning = Beginning(model, scheduler, timesteps, generators_for(job.seed, job.batch_size))
+        latents, inpainting = beginning.latents((width, height), padded, padded_mask, job.denoising_strength)
+        extensions = [*inpainting, Controls(controls), Preview(model, hooks, ENCODED, DENOISED)]
+    with timings.stage("denoising"):
+        latents = denoise(model.unet, scheduler, timesteps, latents, text, beginning.generators, extensions, hooks)
+    hooks.check_cancelled()
+    with timings.stage("decoding"):
+        hooks.progress("decoding", fraction=DENOISED)
+        images = [image[: job.height, : job.width] for image in decode(model, latents)]
+    if original is not None and mask is not None:
+        images = [paste(image, original, mask) for image in images]
+    return images
+
+
+def padded_size(job: GenerateJob, model: LoadedModel) -> tuple[int, int]:
+    """Width and height that are really generated: whole latent pixels."""
+    return rounded_up(job.width, model.scale), rounded_up(job.height, model.scale)
+
+
+def _pictures(job: GenerateJob, tensors: Mapping[Digest, AnyArray]) -> tuple[AnyArray | None, AnyArray | None]:
+    """The image to start from and its mask, in the size of the job."""
+    if job.init_image is None:
+        if job.mask is not None:
+            raise ScumbleError(ErrorCode.INVALID_FIELD, "a mask needs an image to repaint", field="job.init_image")
+        return None, None
+    original = image_array(tensors[job.init_image], job.width, job.height, "job.init_image")
+    if job.mask is None:
+        return original, None
+    return original, mask_array(tensors[job.mask], job.width, job.height)
+
+
+def _text(job: GenerateJob, model: LoadedModel) -> Text:
+    encoder = model.prompt_encoder
+    if job.guidance_scale <= 1.0 or model.unet.config.time_cond_proj_dim is not None:
+        return Text(encoder.encode(job.prompt), None, job.guidance_scale)
+    positive, negative = encoder.encode_pair(job.prompt, job.negative_prompt)
+    return Text(positive, negative, job.guidance_scale)
+
+
+def _schedule(job: GenerateJob, model: LoadedModel, strength: float) -> tuple[Any, torch.Tensor]:
+    """The scheduler and the timesteps to run: the last part of them where an image is only changed."""
+    scheduler = make_scheduler(job.sampler, model.scheduler_config)
+    steps = job.num_inference_steps
+    try:
+        scheduler.set_timesteps(steps, device=model.device.torch_device)
+    except ValueError as error:
+        raise ScumbleError(
+            ErrorCode.INVALID_FIELD,
+            f"the sampler {job.sampler} can't do {steps} steps; use fewer",
+            field="job.num_inference_steps",
+        ) from error
+    skipped = steps - max(1, min(int(steps * strength), steps))
+    if skipped and hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(skipped * scheduler.order)
+    return scheduler, scheduler.timesteps[skipped * scheduler.order :]

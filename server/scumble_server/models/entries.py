@@ -1,0 +1,55 @@
+"""What the index holds: usable models, usable ControlNets, and files that can't be used with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = ["ControlNetEntry", "ModelEntry", "UnusableEntry"]
+
+
+@dataclass(frozen=True, slots=True)
+class ControlNetEntry:
+    """A ControlNet on disk. path: a diffusers folder, or a single file. kinds: () where nothing tells."""
+
+    id: str
+    name: str
+    family: str
+    kinds: tuple[str, ...]
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A model on disk. path: a diffusers folder, or a single file.
+
+    family: models and ControlNets go together if it is equal. controlnets: those that came inside the model's own
+    folder, by kind. in_channels: of the UNet; 9 is an inpainting model. prediction_type, zero_terminal_snr: None
+    leaves it to the folder's own scheduler settings.
+    """
+
+    id: str
+    name: str
+    family: str
+    path: Path
+    sampler: str = "dpmpp_2m_karras"
+    num_inference_steps: int = 20
+    guidance_scale: float = 7.0
+    width: int = 512
+    height: int = 512
+    note: str = ""
+    in_channels: int = 4
+    prediction_type: str | None = None
+    zero_terminal_snr: bool | None = None
+    controlnets: Mapping[str, ControlNetEntry] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class UnusableEntry:
+    """A file or folder that looks like a model and isn't one we can use. reason: for its owner."""
+
+    id: str
+    name: str
+    path: Path
+    reason: str

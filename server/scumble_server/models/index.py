@@ -1,0 +1,97 @@
+"""All models and ControlNets the server may use, by id. Clients name ids, never paths; nothing here imports torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
+from scumble_shared.job import CONTROL_KINDS, SAMPLERS
+from scumble_shared.messages import Capabilities, ControlNetInfo, ModelInfo
+
+from .detect import family_name
+from .entries import ControlNetEntry, ModelEntry, UnusableEntry
+
+__all__ = ["TASKS", "ModelIndex"]
+
+TASKS = ("generate", "control_images", "project")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIndex:
+    """A snapshot of what was found. Ids are unique over the three groups together."""
+
+    models: tuple[ModelEntry, ...] = ()
+    controlnets: tuple[ControlNetEntry, ...] = ()
+    unusable: tuple[UnusableEntry, ...] = ()
+
+    def capabilities(self, device: str) -> Capabilities:
+        """What clients are told. device: how the worker's device is called, "" while it isn't known."""
+        return Capabilities(
+            tasks=TASKS,
+            samplers=SAMPLERS,
+            device=device,
+            models=tuple(self._info(model) for model in self.models),
+            controlnets=tuple(ControlNetInfo(c.id, c.name, c.family, c.kinds) for c in self.controlnets),
+        )
+
+    def model(self, model_id: str) -> ModelEntry:
+        """Raises ScumbleError MODEL_MISSING or MODEL_INVALID."""
+        for model in self.models:
+            if model.id == model_id:
+                return model
+        working = self.models[0].id if self.models else ""
+        remedy = Remedy("Choose another model", RemedyAction.CHOOSE_MODEL, working)
+        raise self._no_such(model_id, "model", "job.model", remedy)
+
+    def controlnet(self, controlnet_id: str, kind: str, model: ModelEntry, position: int) -> ControlNetEntry:
+        """The ControlNet of control number ``position``; "" is the one that suits ``model`` and ``kind``.
+
+        Raises ScumbleError MODEL_MISSING, MODEL_INVALID or MODEL_MISMATCH.
+        """
+        field = f"job.controls[{position}].model"
+        remedy = Remedy("Remove this control", RemedyAction.REMOVE_CONTROL, str(position))
+        if not controlnet_id:
+            if found := self._for_kind(model, kind):
+                return found
+            message = f"there is no {kind} ControlNet for {model.name}"
+            raise ScumbleError(ErrorCode.MODEL_MISSING, message, field=field, remedy=remedy)
+        for entry in self.controlnets:
+            if entry.id == controlnet_id:
+                if entry.family == model.family:
+                    return entry
+                raise ScumbleError(
+                    ErrorCode.MODEL_MISMATCH,
+                    f"{entry.name} is a ControlNet for {family_name(entry.family)} and can't steer {model.name}, "
+                    f"which is {family_name(model.family)}",
+                    field=field,
+                    remedy=remedy,
+                )
+        raise self._no_such(controlnet_id, "ControlNet", field, remedy)
+
+    def _info(self, model: ModelEntry) -> ModelInfo:
+        return ModelInfo(
+            id=model.id,
+            name=model.name,
+            family=model.family,
+            sampler=model.sampler,
+            num_inference_steps=model.num_inference_steps,
+            guidance_scale=model.guidance_scale,
+            width=model.width,
+            height=model.height,
+            control_kinds=tuple(kind for kind in CONTROL_KINDS if self._for_kind(model, kind)),
+            note=model.note,
+        )
+
+    def _for_kind(self, model: ModelEntry, kind: str) -> ControlNetEntry | None:
+        if kind in model.controlnets:
+            return model.controlnets[kind]
+        suitable = (c for c in self.controlnets if c.family == model.family and kind in c.kinds)
+        return next(suitable, None)
+
+    def _no_such(self, wanted: str, what: str, field: str, remedy: Remedy) -> ScumbleError:
+        for entry in self.unusable:
+            if entry.id == wanted:
+                message = f"{entry.name} can't be used: {entry.reason}"
+                return ScumbleError(ErrorCode.MODEL_INVALID, message, field=field, remedy=remedy)
+        message = f"this server has no {what} {wanted[:80]!r}"
+        return ScumbleError(ErrorCode.MODEL_MISSING, message, field=field, remedy=remedy)

@@ -1,0 +1,159 @@
+"""Looks through folders for models and ControlNets. Nothing is executed, and no weights are read."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from platformdirs import user_data_path
+from scumble_shared.job import DEFAULT_MODEL
+
+from .builtin import SEEDED_MANIFEST, builtin_folder
+from .detect import Weights, detect, family_name
+from .entries import ControlNetEntry, ModelEntry, UnusableEntry
+from .folders import is_controlnet_folder, is_model_folder, read_controlnet_folder, read_model_folder
+from .index import ModelIndex
+from .manifest import MANIFEST_NAME, Manifest, parse_manifest, read_json
+from .safetensors_header import BadFileError, read_header
+
+__all__ = ["default_model_dirs", "scan"]
+
+SUPPORTED = ("sd15", "sd15-custom")
+PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
+MAX_DEPTH = 5
+WORDS_OF_KIND = {
+    "depth": {"depth", "midas", "zoe"},
+    "normal": {"normal", "normals", "normalbae", "bae"},
+    "canny": {"canny"},
+    "lineart": {"lineart"},
+    "segmentation": {"seg", "segmentation"},
+}
+
+
+def default_model_dirs() -> tuple[Path, ...]:
+    """Folders searched when none are named: $SCUMBLE_MODELS (several, as in $PATH), else the user's data folder."""
+    if named := os.environ.get("SCUMBLE_MODELS"):
+        return tuple(Path(part) for part in named.split(os.pathsep) if part)
+    return (user_data_path("scumble", appauthor=False) / "models",)
+
+
+def scan(model_dirs: tuple[Path, ...] = (), builtin: bool = True) -> ModelIndex:
+    """The built-in model (if wanted) and what lies under ``model_dirs``, up to five folders deep.
+
+    Folders that don't exist are empty. The order, and with it the numbering of equal names, is that of the paths.
+    """
+    collector = _Collector()
+    if builtin:
+        collector.add_builtin(builtin_folder())
+    for folder in model_dirs:
+        for path in _candidates(folder.expanduser(), MAX_DEPTH):
+            collector.add(path)
+    return ModelIndex(tuple(collector.models), tuple(collector.controlnets), tuple(collector.unusable))
+
+
+class _Collector:
+    def __init__(self) -> None:
+        self.models: list[ModelEntry] = []
+        self.controlnets: list[ControlNetEntry] = []
+        self.unusable: list[UnusableEntry] = []
+        self._ids = {DEFAULT_MODEL}
+
+    def add_builtin(self, folder: Path) -> None:
+        try:
+            if folder.exists():
+                manifest = parse_manifest(read_json(folder / MANIFEST_NAME))
+                weights = read_model_folder(folder)
+            else:  # the seeded stand-in, written when it is first loaded
+                manifest, weights = parse_manifest(SEEDED_MANIFEST), Weights("checkpoint", "starter")
+            self.models.append(_model(folder, DEFAULT_MODEL, "Starter", weights, manifest))
+        except BadFileError as error:
+            self.unusable.append(UnusableEntry(DEFAULT_MODEL, "Starter", folder, str(error)))
+
+    def add(self, path: Path) -> None:
+        name = path.stem if path.is_file() else path.name
+        entry_id = self._unique_id(name)
+        try:
+            weights, manifest = _read(path)
+            if weights.family not in SUPPORTED:
+                raise BadFileError(f"it is for {family_name(weights.family)}, which this version can't run")
+            if weights.role == "controlnet":
+                self.controlnets.append(_controlnet(path, entry_id, name, weights.family, manifest))
+            else:
+                self.models.append(_model(path, entry_id, name, weights, manifest))
+        except BadFileError as error:
+            self.unusable.append(UnusableEntry(entry_id, name, path, str(error)))
+
+    def _unique_id(self, name: str) -> str:
+        slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60] or "model"
+        unique, count = slug, 1
+        while unique in self._ids:
+            count += 1
+            unique = f"{slug}-{count}"
+        self._ids.add(unique)
+        return unique
+
+
+def _candidates(folder: Path, depth: int) -> Iterator[Path]:
+    """Files and folders that claim to be models; a diffusers folder counts as one, whatever is inside."""
+    try:
+        children = sorted(folder.iterdir())
+    except OSError:  # doesn't exist, or isn't ours to read
+        return
+    for path in children:
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            if is_model_folder(path) or is_controlnet_folder(path):
+                yield path
+            elif depth > 1:
+                yield from _candidates(path, depth - 1)
+        elif path.suffix.lower() in (".safetensors", *PICKLES):
+            yield path
+
+
+def _read(path: Path) -> tuple[Weights, Manifest]:
+    if path.is_dir():
+        manifest = parse_manifest(read_json(path / MANIFEST_NAME))
+        return (read_model_folder(path) if is_model_folder(path) else read_controlnet_folder(path)), manifest
+    if path.suffix.lower() in PICKLES:
+        raise BadFileError("files of this kind can run code when opened; convert it to .safetensors")
+    weights = detect(read_header(path))
+    return weights, parse_manifest(read_json(path.with_suffix(".json")))
+
+
+def _model(path: Path, entry_id: str, name: str, weights: Weights, manifest: Manifest) -> ModelEntry:
+    family = manifest.family or weights.family
+    own = {
+        kind: _controlnet(path / f"controlnet_{kind}", f"{entry_id}-{kind}", f"{name} {kind}", family, Manifest())
+        for kind in manifest.control_kinds
+        if (path / f"controlnet_{kind}").is_dir() or not path.exists()
+    }
+    single_file = path.is_file()
+    return ModelEntry(
+        id=entry_id,
+        name=manifest.name or name,
+        family=family,
+        path=path,
+        sampler=manifest.sampler,
+        num_inference_steps=manifest.num_inference_steps,
+        guidance_scale=manifest.guidance_scale,
+        width=manifest.width,
+        height=manifest.height,
+        note=manifest.note,
+        in_channels=weights.in_channels,
+        prediction_type=manifest.prediction_type or (weights.prediction_type if single_file else None),
+        zero_terminal_snr=weights.zero_terminal_snr
+        if single_file and not manifest.zero_terminal_snr
+        else manifest.zero_terminal_snr,
+        controlnets=own,
+    )
+
+
+def _controlnet(path: Path, entry_id: str, name: str, family: str, manifest: Manifest) -> ControlNetEntry:
+    words = set(re.split(r"[^a-z0-9]+", name.lower()))
+    guessed = tuple(kind for kind, known in WORDS_OF_KIND.items() if words & known)
+    return ControlNetEntry(
+        entry_id, manifest.name or name, manifest.family or family, manifest.control_kinds or guessed, path
+    )
