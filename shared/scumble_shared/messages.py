@@ -43,6 +43,7 @@ __all__ = [
     "Started",
     "Submit",
     "TensorInfo",
+    "UnusableModel",
     "Upload",
 ]
 
@@ -77,6 +78,15 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class UnusableModel:
+    """Something that looks like a model and can't be used. reason: a sentence for its owner."""
+
+    id: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Capabilities:
     tasks: tuple[str, ...] = ()
     samplers: tuple[str, ...] = ()
@@ -84,6 +94,7 @@ class Capabilities:
     device: str = ""
     models: tuple[ModelInfo, ...] = ()
     controlnets: tuple[ControlNetInfo, ...] = ()
+    unusable: tuple[UnusableModel, ...] = ()
 
 
 # --- server -> client -------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
 from scumble_shared.job import CONTROL_KINDS, SAMPLERS
-from scumble_shared.messages import Capabilities, ControlNetInfo, ModelInfo
+from scumble_shared.messages import Capabilities, ControlNetInfo, ModelInfo, UnusableModel
 
 from .detect import family_name
 from .entries import ControlNetEntry, ModelEntry, UnusableEntry
@@ -32,6 +32,7 @@ class ModelIndex:
             device=device,
             models=tuple(self._info(model) for model in self.models),
             controlnets=tuple(ControlNetInfo(c.id, c.name, c.family, c.kinds) for c in self.controlnets),
+            unusable=tuple(UnusableModel(entry.id, entry.name, entry.reason) for entry in self.unusable),
         )
 
     def model(self, model_id: str) -> ModelEntry:
