@@ -63,8 +63,9 @@ def _decode_one(model: LoadedModel, latent: torch.Tensor) -> AnyArray:
         pixels = vae.to(torch.float32).decode(scaled.float(), return_dict=False)[0]
         vae.to(dtype)
     _check_finite(pixels)
-    image = (pixels[0] * 0.5 + 0.5).clamp(0.0, 1.0).permute(1, 2, 0).cpu().numpy()
-    return (image * 255.0).round().astype(np.uint8)
+    fractions = (pixels[0] * 0.5 + 0.5).clamp(0.0, 1.0).permute(1, 2, 0).cpu().numpy()
+    image: AnyArray = (fractions * 255.0).round().astype(np.uint8)
+    return image
 
 
 def _check_finite(values: torch.Tensor) -> None:

@@ -55,7 +55,8 @@ def to_unit_range(image: AnyArray) -> torch.Tensor:
 def paste(image: AnyArray, original: AnyArray, mask: AnyArray) -> AnyArray:
     """``image`` where ``mask`` is 255, the very bytes of ``original`` where it is 0, mixed between. uint8 H x W x 3."""
     share = mask[..., None].astype(np.float32) / 255.0
-    return np.rint(image * share + original * (1.0 - share)).astype(np.uint8)
+    mixed: AnyArray = np.rint(image * share + original * (1.0 - share)).astype(np.uint8)
+    return mixed
 
 
 def _resized(image: AnyArray, width: int, height: int) -> AnyArray:
