@@ -12,7 +12,7 @@ from scumble_shared.job import MeshRef
 from scumble_shared.tensor import AnyArray, Digest
 from torch import Tensor
 
-__all__ = ["Mesh", "load_mesh", "make_mesh"]
+__all__ = ["Mesh", "load_mesh", "make_mesh", "to_tensor"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,11 @@ class Mesh:
     @property
     def device(self) -> torch.device:
         return self.vertices.device
+
+
+def to_tensor(array: AnyArray, device: torch.device | str) -> Tensor:
+    """An array that may be read-only memory of a frame, as a tensor that may be written to."""
+    return torch.from_numpy(array if array.flags.writeable else array.copy()).to(device)
 
 
 def make_mesh(

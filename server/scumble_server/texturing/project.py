@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 import torch
-from scumble_shared.errors import ErrorCode, ScumbleError
+from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
 from scumble_shared.job import ProjectJob
 from scumble_shared.tensor import AnyArray, Digest
 from torch import Tensor
@@ -14,14 +14,15 @@ from torch import Tensor
 from ..service import JobHooks, Output
 from .color import linear_to_srgb, srgb_to_linear
 from .dilate import nearest_filled, padding
-from .mesh import Mesh, load_mesh
-from .raster import Texels, rasterise
-from .render import render_view, to_view
-from .visibility import Seen, SurfacePoints, ViewBuffers, depth_edges, sample_view, soft_border
+from .mesh import Mesh, load_mesh, to_tensor
+from .raster import rasterise
+from .render import facing_viewer, render_view
+from .surface import Surface
+from .visibility import ViewGeometry, look, sample, view_geometry
 
 __all__ = ["run_project"]
 
-CHUNK_TEXELS = 1 << 19
+CHUNK_TEXELS = 1 << 17
 """Texels looked up at a time; between chunks the job can be cancelled."""
 
 FADE = (0.06, 0.2)
@@ -41,12 +42,12 @@ def run_project(
     image = _image(tensors[job.image], device)
     _check_base(job, tensors)
     hooks.progress("projecting", 0, len(meshes), 0.0)
-    view = _view_buffers(job, tensors, meshes, device, image)
+    view = _view_of(job, tensors, meshes, device, (image.shape[2], image.shape[3]))
     results: dict[str, AnyArray] = {}
     facts: dict[str, object] = {}
     for number, mesh in enumerate(meshes):
         hooks.check_cancelled()
-        base = torch.from_numpy(tensors[job.base[number]]).to(device) if job.base else None
+        base = to_tensor(tensors[job.base[number]], device) if job.base else None
         texture, weight, fact = _paint(job, mesh, view, image, base, hooks, f"job.meshes[{number}].uvs")
         results[f"texture/{mesh.name}"] = texture.cpu().numpy()
         results[f"weight/{mesh.name}"] = weight.cpu().numpy()
@@ -56,14 +57,14 @@ def run_project(
 
 
 def _image(array: AnyArray, device: torch.device | str) -> Tensor:
-    """Linear RGB and opacity, float32 h x w x 4."""
+    """Linear RGB and opacity, float32 (1, 4, h, w)."""
     if array.ndim != 3 or array.shape[2] not in (3, 4) or array.dtype.name != "uint8" or array.size == 0:
         raise ScumbleError(
             ErrorCode.INVALID_FIELD, f"expected uint8 H x W x 3, got {array.dtype} {array.shape}", field="job.image"
         )
-    pixels = torch.from_numpy(array).to(device)
+    pixels = to_tensor(array, device)
     opacity = pixels[..., 3:].float() / 255.0 if array.shape[2] == 4 else torch.ones_like(pixels[..., :1]).float()
-    return torch.cat([srgb_to_linear(pixels[..., :3]), opacity], 2)
+    return torch.cat([srgb_to_linear(pixels[..., :3]), opacity], 2).permute(2, 0, 1)[None].contiguous()
 
 
 def _check_base(job: ProjectJob, tensors: Mapping[Digest, AnyArray]) -> None:
@@ -82,29 +83,36 @@ def _check_base(job: ProjectJob, tensors: Mapping[Digest, AnyArray]) -> None:
             )
 
 
-def _view_buffers(
-    job: ProjectJob, tensors: Mapping[Digest, AnyArray], meshes: list[Mesh], device: torch.device | str, image: Tensor
-) -> ViewBuffers:
+def _view_of(
+    job: ProjectJob,
+    tensors: Mapping[Digest, AnyArray],
+    meshes: list[Mesh],
+    device: torch.device | str,
+    image_size: tuple[int, int],
+) -> ViewGeometry:
+    """The job's view; what its buffers don't say is rendered from the job's own meshes."""
     camera = job.view.camera
     own = render_view(meshes, camera)
-    facing = torch.where(own.mesh < 0, 0, torch.where(own.front, 1, -1)).to(torch.int8)
-    rounding = 2e-4
-    if job.view.depth is None:
-        depth = own.depth
-    else:
+    depth = own.depth
+    if job.view.depth is not None:
         array = _buffer(tensors[job.view.depth], camera.height, camera.width, ("float32", "float16"), "depth")
-        rounding = 6e-4 if array.dtype.name == "float16" else rounding
-        depth = torch.from_numpy(array).to(device).float()
+        depth = to_tensor(array, device)
         depth = torch.where(torch.isnan(depth), torch.inf, depth)
     object_id = None
     if job.view.object_id is not None:
         array = _buffer(tensors[job.view.object_id], camera.height, camera.width, ("uint16",), "object_id")
-        object_id = torch.from_numpy(array.astype("int32")).to(device)
-    # Generated pictures miss silhouettes by a pixel or two: keep clear of them, more so in larger pictures.
-    pixel = max(1.0, min(image.shape[:2]) / 512.0) * min(camera.height, camera.width) / min(image.shape[:2])
-    margin, feather = max(1, round(pixel)), max(2, round(3 * pixel))
-    border = soft_border(depth_edges(camera, depth, object_id), margin, feather)
-    return ViewBuffers(camera, depth, border, object_id, facing, rounding)
+        object_id = to_tensor(array.astype("int32"), device)
+    # Generated pictures miss silhouettes by a pixel or two, by more in larger pictures: keep clear of them.
+    pixel = max(1.0, min(image_size) / 512.0)
+    return view_geometry(
+        camera,
+        depth,
+        object_id=object_id,
+        facing=own.facing(),
+        image_size=image_size,
+        margin=round(pixel),
+        feather=round(3.0 * pixel),
+    )
 
 
 def _buffer(array: AnyArray, height: int, width: int, dtypes: tuple[str, ...], name: str) -> AnyArray:
@@ -118,67 +126,51 @@ def _buffer(array: AnyArray, height: int, width: int, dtypes: tuple[str, ...], n
 
 
 def _paint(
-    job: ProjectJob, mesh: Mesh, view: ViewBuffers, image: Tensor, base: Tensor | None, hooks: JobHooks, field: str
+    job: ProjectJob, mesh: Mesh, view: ViewGeometry, image: Tensor, base: Tensor | None, hooks: JobHooks, field: str
 ) -> tuple[Tensor, Tensor, dict[str, object]]:
     """Texture uint8 S x S x 4, weight uint8 S x S and what happened, of one mesh."""
-    corners = to_view(mesh.vertices, view.camera)[mesh.triangles]
-    face = torch.nn.functional.normalize(
-        torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    )
-    face = face * mesh.outward
-    towards = face[:, 2] if view.camera.is_orthographic else -(face * corners[:, 0]).sum(1)
-    texels = rasterise(mesh, job.texture_size, priority=(towards <= 0.0).long())
-    if len(texels) == 0:
-        raise ScumbleError(ErrorCode.SCENE, f"The UV map of “{mesh.name}” has no area to paint on.", field=field)
-    seen = _look(mesh, texels, corners.float(), face.float(), view, image, hooks)
-    ramp = ((seen.cosine - FADE[0]) / (FADE[1] - FADE[0])).clamp(0.0, 1.0)
-    alpha = seen.border * ramp * ramp * (3.0 - 2.0 * ramp) * seen.color[:, 3]
-    weight = alpha.sign() * seen.border * seen.cosine**job.angle_exponent
-    texture, spread_weight = _compose(job.texture_size, texels, seen.color[:, :3], alpha, weight, base)
+    size = job.texture_size
+    surface = Surface(mesh)
+    texels = rasterise(mesh, size, later=~facing_viewer(mesh, view.camera))
+    layer = torch.zeros(size * size, 5, device=mesh.device)  # colour, opacity, weight
+    count = painted = 0
+    for begin in range(0, size * size, CHUNK_TEXELS):
+        hooks.check_cancelled()
+        some = texels.part(begin, begin + CHUNK_TEXELS)
+        seen = look(view, surface.points(some), surface.origin)
+        ramp = ((seen.cosine - FADE[0]) / (FADE[1] - FADE[0])).clamp(0.0, 1.0)
+        colour = sample(seen, image)
+        alpha = seen.border * ramp * ramp * (3.0 - 2.0 * ramp) * colour[3]
+        weight = alpha.sign() * seen.border * seen.cosine**job.angle_exponent
+        layer[some.index[seen.index]] = torch.cat([colour[:3], alpha[None], weight[None]]).T
+        count += len(some)
+        painted += int((alpha > 0.0).sum())
+    if count == 0:
+        raise ScumbleError(
+            ErrorCode.SCENE,
+            f"The UV map of “{mesh.name}” has no area to paint on.",
+            field=field,
+            remedy=Remedy("Unwrap the object", RemedyAction.ADD_UV_MAP, mesh.name),
+        )
+    texture, spread_weight = _compose(layer, texels.covered, base)
     facts: dict[str, object] = {
-        "texels": len(texels),
-        "painted": round(float((alpha > 0.0).float().mean()), 4),
-        "overlapping": int(texels.overlapped.sum()),
+        "texels": count,
+        "painted": round(painted / count, 4),
+        "overlapping": len(texels.overlapped),
         "skipped_triangles": texels.skipped,
     }
     return texture, spread_weight, facts
 
 
-def _look(
-    mesh: Mesh, texels: Texels, corners: Tensor, face: Tensor, view: ViewBuffers, image: Tensor, hooks: JobHooks
-) -> Seen:
-    rotation = torch.from_numpy(view.camera.view_matrix[:3, :3]).float().to(mesh.device)
-    normals = mesh.normals @ rotation.T
-    parts = []
-    for begin in range(0, len(texels), CHUNK_TEXELS):
-        hooks.check_cancelled()
-        some = texels.part(begin, begin + CHUNK_TEXELS)
-        normal = torch.nn.functional.normalize(some.interpolate(normals), dim=1)
-        points = SurfacePoints(some.interpolate(corners), face[some.triangle], normal, mesh.object_id)
-        parts.append(sample_view(view, image, points))
-    return Seen(
-        torch.cat([p.color for p in parts]),
-        torch.cat([p.visible for p in parts]),
-        torch.cat([p.border for p in parts]),
-        torch.cat([p.cosine for p in parts]),
-    )
-
-
-def _compose(
-    size: int, texels: Texels, color: Tensor, alpha: Tensor, weight: Tensor, base: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Lay the texels out, pad islands, put over the base. Returns uint8 S x S x 4 and uint8 S x S."""
-    painted = alpha > 0.0
-    mean = color[painted].mean(0) if bool(painted.any()) else color.new_zeros(3)
-    layer = torch.zeros(size * size, 5, device=color.device)
-    layer[:, :3] = mean
-    layer[texels.index] = torch.cat([torch.where(painted[:, None], color, mean), alpha[:, None], weight[:, None]], 1)
-    on_mesh = torch.zeros(size * size, dtype=torch.bool, device=color.device)
-    on_mesh[texels.index] = True
-    target, source = nearest_filled(on_mesh.view(size, size), padding(size))
+def _compose(layer: Tensor, on_mesh: Tensor, base: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Pad islands and put the layer (S * S, 5) over the base. Returns uint8 S x S x 4 and uint8 S x S."""
+    size = len(on_mesh)
+    target, source = nearest_filled(on_mesh, padding(size))
     layer[target] = layer[source]
-    # Under the fading rim of the paint the colour runs on, so that filtering finds no foreign colour there.
+    # Beyond the fading rim of the paint its colour runs on, so that filtering finds no foreign colour there.
     solid = layer[:, 3] > 0.0
+    mean = layer[solid, :3].mean(0) if bool(solid.any()) else layer.new_zeros(3)
+    layer[~solid, :3] = mean
     target, source = nearest_filled(solid.view(size, size), padding(size))
     layer[target, :3] = layer[source, :3]
     rgb, opacity = layer[:, :3], layer[:, 3:4]

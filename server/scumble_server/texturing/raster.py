@@ -15,54 +15,84 @@ import torch
 from torch import Tensor
 
 from .mesh import Mesh
-from .spans import barycentric, fragments, segment_cells
+from .spans import barycentric, barycentric_table, look_up_barycentric, runs, segment_cells
 
-__all__ = ["Texels", "rasterise", "udim_tiles", "uv_to_texel"]
+__all__ = ["TexelMap", "Texels", "rasterise", "udim_tiles", "uv_to_texel"]
 
 MAX_TILES_PER_TRIANGLE = 16.0
 """A triangle stretched over more repeats of the texture than this has no meaningful texel density; it is skipped."""
 
-_FREE = torch.iinfo(torch.int64).max
+_FREE = torch.iinfo(torch.int32).max
+_LATER = 1 << 30  # added to the index of triangles of low priority
+_FREE_EDGE = torch.iinfo(torch.int64).max
 
 
 @dataclass(frozen=True, slots=True)
 class Texels:
-    """The N texels of one square texture that lie on a mesh, in row-major order.
+    """N texels that lie on a mesh, in row-major order.
 
-    size: side of the texture. index: int64 (N,), row * size + column, unique, ascending. triangle: int64 (N,).
-    weights: float32 (N, 3), barycentric. border: bool (N,), texels that an island only touches without covering
-    their centre; they carry the nearest point of the island's outline. overlapped: bool (N,), covered by more than
-    one triangle. skipped: triangles left out for non-finite, zero-area or absurdly large UVs.
+    index: int64 (N,), row * size + column, ascending. triangle: int64 (N,). weights: float32 (N, 3), barycentric.
     """
 
-    size: int
     index: Tensor
     triangle: Tensor
     weights: Tensor
-    border: Tensor
-    overlapped: Tensor
-    skipped: int
 
     def __len__(self) -> int:
         return len(self.index)
 
-    def part(self, begin: int, end: int) -> Texels:
-        """Texels ``begin`` to ``end`` of the list, as views."""
-        return Texels(
-            self.size,
-            self.index[begin:end],
-            self.triangle[begin:end],
-            self.weights[begin:end],
-            self.border[begin:end],
-            self.overlapped[begin:end],
-            self.skipped,
-        )
-
     def interpolate(self, corners: Tensor) -> Tensor:
         """Per-corner values (T, 3, C) -> per-texel values (N, C) of the same dtype."""
-        picked = corners[self.triangle]
-        weights = self.weights.to(picked.dtype)
-        return picked[:, 0] * weights[:, :1] + picked[:, 1] * weights[:, 1:2] + picked[:, 2] * weights[:, 2:]
+        return torch.einsum("nk,nkc->nc", self.weights.to(corners.dtype), corners[self.triangle])
+
+
+@dataclass(frozen=True, slots=True)
+class TexelMap:
+    """A rasterised UV map; weights are worked out for the part of it that is asked for.
+
+    size: side S of the texture. triangle: int32 (S * S,), -1 where no island is. border: int64 (B,), ascending:
+    texels that an island touches without covering their centre; border_weights: float32 (B, 3), the nearest point
+    of the island's outline. overlapped: int64 (O,), texels covered by more than one triangle. skipped: triangles
+    left out for non-finite, zero-area or absurdly large UVs.
+    """
+
+    size: int
+    triangle: Tensor
+    border: Tensor
+    border_weights: Tensor
+    overlapped: Tensor
+    skipped: int
+    points: Tensor
+    table: Tensor
+
+    @property
+    def covered(self) -> Tensor:
+        """bool (S, S)."""
+        return (self.triangle >= 0).view(self.size, self.size)
+
+    def part(self, begin: int, end: int) -> Texels:
+        """Texels on the mesh among flat indices ``begin`` to ``end`` of the texture."""
+        index = torch.nonzero(self.triangle[begin:end] >= 0)[:, 0] + begin
+        triangle = self.triangle[index].long()
+        x, y = index % self.size, torch.div(index, self.size, rounding_mode="floor")
+        weights = look_up_barycentric(self.table, triangle, x, y)
+        self._repair_straddling(triangle, x, y, weights)
+        low, high = torch.searchsorted(self.border, torch.tensor([begin, end], device=index.device)).tolist()
+        weights[torch.searchsorted(index, self.border[low:high])] = self.border_weights[low:high]
+        return Texels(index, triangle, weights)
+
+    def all(self) -> Texels:
+        return self.part(0, self.size * self.size)
+
+    def _repair_straddling(self, triangle: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> None:
+        """Triangles over the texture's edge: find the repeat of the texel that lies deepest inside."""
+        over = ((self.points.amin(1) < 0.0) | (self.points.amax(1) > self.size)).any(1)
+        if not bool(over.any()):
+            return
+        which = torch.nonzero(over[triangle])[:, 0]
+        corners = self.points[triangle[which]]
+        centre = torch.stack([x[which], y[which]], 1) + 0.5
+        weights[which] = barycentric(corners, _nearest_copy(corners, centre.double(), self.size))
 
 
 def uv_to_texel(uvs: Tensor, size: int) -> Tensor:
@@ -77,31 +107,31 @@ def udim_tiles(mesh: Mesh) -> list[tuple[int, int]]:
     return [(int(u), int(v)) for u, v in torch.unique(tiles, dim=0).tolist()]
 
 
-def rasterise(mesh: Mesh, size: int, *, tile: tuple[int, int] | None = None, priority: Tensor | None = None) -> Texels:
+def rasterise(mesh: Mesh, size: int, *, tile: tuple[int, int] | None = None, later: Tensor | None = None) -> TexelMap:
     """Texels of a ``size`` x ``size`` texture on ``mesh``.
 
-    tile: UDIM tile (column, row), None lets UVs repeat. priority: int64 (T,), lower wins where UVs overlap.
+    tile: UDIM tile (column, row), None lets UVs repeat. later: bool (T,), triangles that win a texel only where no
+    other covers it.
     """
     uvs, usable = _usable(mesh.uvs, tile)
     points = uv_to_texel(uvs, size)
-    rank = torch.arange(len(points), device=points.device)
-    key = rank if priority is None else rank + (priority << 32)
-    winner, hits = _cover(points, usable, key, size, wrap=tile is None)
-    border_at, border_triangle, border_weights = _outline(mesh, points, usable, winner, size, wrap=tile is None)
-
-    inside = torch.nonzero(winner != _FREE)[:, 0]
-    triangle = winner[inside] & 0xFFFFFFFF
-    weights = _weights_at(points, triangle, inside, size)
-    index = torch.cat([inside, border_at])
-    order = torch.argsort(index)
-    return Texels(
+    key = torch.arange(len(points), device=points.device, dtype=torch.int32)
+    if later is not None:
+        key = key + later.int() * _LATER
+    wrap = tile is None
+    winner, overlapped = _cover(points, usable, key, size, wrap=wrap)
+    border, border_triangle, border_weights = _outline(mesh, points, usable, winner, size, wrap=wrap)
+    triangle = torch.where(winner == _FREE, -1, winner & (_LATER - 1))
+    triangle[border] = border_triangle.int()
+    return TexelMap(
         size=size,
-        index=index[order],
-        triangle=torch.cat([triangle, border_triangle])[order],
-        weights=torch.cat([weights, border_weights])[order],
-        border=(torch.arange(len(index), device=index.device) >= len(inside))[order],
-        overlapped=(hits[index] > 1)[order],
+        triangle=triangle,
+        border=border,
+        border_weights=border_weights,
+        overlapped=overlapped,
         skipped=int(len(points) - usable.sum()),
+        points=points,
+        table=barycentric_table(points),
     )
 
 
@@ -116,42 +146,46 @@ def _usable(uvs: Tensor, tile: tuple[int, int] | None) -> tuple[Tensor, Tensor]:
     return uvs, finite & (area != 0.0) & ((extent + 1.0).prod(1) <= MAX_TILES_PER_TRIANGLE)
 
 
-def _flat(x: Tensor, y: Tensor, size: int, *, wrap: bool) -> Tensor:
-    return (y % size) * size + x % size if wrap else y * size + x
-
-
 def _cover(points: Tensor, usable: Tensor, key: Tensor, size: int, *, wrap: bool) -> tuple[Tensor, Tensor]:
-    """Winning key per texel (_FREE where none), and how many triangles cover it."""
-    winner = torch.full((size * size,), _FREE, dtype=torch.int64, device=points.device)
-    hits = torch.zeros(size * size, dtype=torch.int32, device=points.device)
+    """Winning key per texel, int32 (S * S,), _FREE where none; and the texels that several triangles cover."""
+    winner = torch.full((size * size,), _FREE, dtype=torch.int32, device=points.device)
     drawn = torch.nonzero(usable)[:, 0]
-    for part in fragments(points[drawn], None if wrap else (size, size)):
-        at = _flat(part.x, part.y, size, wrap=wrap)
-        winner.scatter_reduce_(0, at, key[drawn][part.triangle], "amin")
+    found = runs(points[drawn], None if wrap else (size, size))
+    keys = key[drawn[found.triangle]]
+    leaves = (found.start < 0) | (found.start + found.count > size) | (found.row < 0) | (found.row >= size)
+    wrap = bool(leaves.any())
+    begin = 0
+    for part, rank in found.chunks():
+        if wrap:
+            at = part.spread(part.row % size) * size + (part.spread(part.start) + rank) % size
+        else:
+            at = part.spread(part.row * size + part.start) + rank
+        winner.scatter_reduce_(0, at, part.spread(keys[begin : begin + len(part)]), "amin")
+        begin += len(part)
+    return winner, _overlapped(found.pixels, winner, points, drawn, size, wrap=wrap)
+
+
+def _overlapped(pixels: int, winner: Tensor, points: Tensor, drawn: Tensor, size: int, *, wrap: bool) -> Tensor:
+    """Texels met more than once; nothing needs counting when there are as many hits as texels."""
+    if pixels == int((winner != _FREE).sum()):
+        return torch.zeros(0, dtype=torch.int64, device=points.device)
+    hits = torch.zeros(size * size, dtype=torch.int32, device=points.device)
+    found = runs(points[drawn], None if wrap else (size, size))
+    for part, rank in found.chunks():
+        at = part.spread(part.row % size) * size + (part.spread(part.start) + rank) % size
         hits.index_add_(0, at, torch.ones_like(at, dtype=torch.int32))
-    return winner, hits
+    return torch.nonzero(hits > 1)[:, 0]
 
 
-def _weights_at(points: Tensor, triangle: Tensor, index: Tensor, size: int) -> Tensor:
-    """Barycentric weights of texel centres; a repeated triangle is met in the copy it covers best."""
-    centre = torch.stack([index % size, index // size], 1).double() + 0.5
-    middle = points.mean(1)[triangle]
-    straddles = ((points.amin(1) < 0.0) | (points.amax(1) > size)).any(1)[triangle]
-    if bool(straddles.any()):
-        centre = torch.where(straddles[:, None], _nearest_copy(points, triangle, centre, middle, size), centre)
-    return barycentric(points, triangle, centre)
-
-
-def _nearest_copy(points: Tensor, triangle: Tensor, centre: Tensor, middle: Tensor, size: int) -> Tensor:
-    """Texel centres moved by whole textures on to the copy that lies deepest inside its triangle."""
-    corners = points[triangle]
+def _nearest_copy(corners: Tensor, centre: Tensor, size: int) -> Tensor:
+    """Texel centres (N, 2) moved by whole textures on to the copy that lies deepest inside triangles (N, 3, 2)."""
     a, b, c = corners.unbind(1)
     area = _cross(b - a, c - a)
-    best = centre
+    base = centre + torch.round((corners.mean(1) - centre) / size) * size
+    best = base
     depth = torch.full_like(area, -torch.inf)
-    base = centre + torch.round((middle - centre) / size) * size
-    for dx in (-1, 0, 1):
-        for dy in (-1, 0, 1):
+    for dx in range(-2, 3):
+        for dy in range(-2, 3):
             at = base + base.new_tensor([dx, dy]) * size
             inside = torch.stack([_cross(b - a, at - a), _cross(c - b, at - b), _cross(a - c, at - c)]) / area
             here = inside.amin(0)
@@ -174,7 +208,7 @@ def _outline(
     if not wrap:
         inside = (x >= 0) & (x < size) & (y >= 0) & (y < size)
         edge, x, y = edge[inside], x[inside], y[inside]
-    at = _flat(x, y, size, wrap=wrap)
+    at = (y % size) * size + x % size
     free = winner[at] == _FREE
     edge, at, centre = edge[free], at[free], torch.stack([x, y], 1)[free].double() + 0.5
 
@@ -183,9 +217,9 @@ def _outline(
     t = (((centre - begin[edge]) * along).sum(1) / length).clamp(0.0, 1.0)
     distance = (begin[edge] + t[:, None] * along - centre).norm(dim=1)
     key = ((distance * 65536.0).long() << 32) + torch.arange(len(edge), device=edge.device)
-    nearest = torch.full_like(winner, _FREE).scatter_reduce_(0, at, key, "amin")
-    index = torch.nonzero(nearest != _FREE)[:, 0]
-    chosen = nearest[index] & 0xFFFFFFFF
+    index, group = torch.unique(at, return_inverse=True)
+    nearest = torch.full_like(index, _FREE_EDGE).scatter_reduce_(0, group, key, "amin")
+    chosen = nearest & 0xFFFFFFFF
 
     t = t[chosen].float()
     corner = corner[edge[chosen]]
@@ -196,15 +230,25 @@ def _outline(
 
 
 def _border_edges(mesh: Mesh, usable: Tensor) -> tuple[Tensor, Tensor]:
-    """(triangle, first corner) of the edges that only one drawn triangle has in UV space: the islands' outlines."""
+    """(triangle, first corner) of the edges that only one drawn triangle has in UV space: the islands' outlines.
+
+    An edge is known by a 64-bit hash of its two corners' vertices and UVs.
+    """
     drawn = torch.nonzero(usable)[:, 0]
-    uvs = mesh.uvs[drawn].float()
-    bits = uvs.contiguous().view(torch.int32).long()
-    place = (bits[..., 0] << 32) ^ (bits[..., 1] & 0xFFFFFFFF)
-    _, place = torch.unique(place, return_inverse=True)
-    _, corner_id = torch.unique(place * len(mesh.vertices) + mesh.triangles[drawn], return_inverse=True)
-    following = corner_id.roll(-1, 1)
-    low, high = torch.minimum(corner_id, following), torch.maximum(corner_id, following)
-    _, inverse, counts = torch.unique(low * corner_id.numel() + high, return_inverse=True, return_counts=True)
-    lonely = torch.nonzero(counts[inverse] == 1)
-    return drawn[lonely[:, 0]], lonely[:, 1]
+    bits = (mesh.uvs[drawn] + 0.0).view(torch.int64)
+    corner = _mix(_mix(_mix(bits[..., 0]) + bits[..., 1]) + mesh.triangles[drawn])
+    edge = _mix(corner) + _mix(corner.roll(-1, 1))
+    ordered, place = torch.sort(edge.flatten())
+    same = ordered[1:] == ordered[:-1]
+    single = torch.ones_like(ordered, dtype=torch.bool)
+    single[1:] &= ~same
+    single[:-1] &= ~same
+    lonely = torch.sort(place[single]).values
+    return drawn[torch.div(lonely, 3, rounding_mode="floor")], lonely % 3
+
+
+def _mix(value: Tensor) -> Tensor:
+    """SplitMix64's finaliser: int64 -> int64, every bit depending on every bit."""
+    value = (value ^ ((value >> 30) & 0x3FFFFFFFF)) * -0x40A7B892E31B1A47
+    value = (value ^ ((value >> 27) & 0x1FFFFFFFFF)) * -0x6B2FB644ECCEEE15
+    return value ^ ((value >> 31) & 0x1FFFFFFFF)

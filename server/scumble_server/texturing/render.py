@@ -14,9 +14,9 @@ from scumble_shared.camera import Camera
 from torch import Tensor
 
 from .mesh import Mesh
-from .spans import barycentric, fragments
+from .spans import Runs, barycentric, runs
 
-__all__ = ["Visible", "render_view", "to_pixels", "to_view"]
+__all__ = ["Visible", "facing_viewer", "render_view", "to_pixels", "to_view"]
 
 _FREE = torch.iinfo(torch.int64).max
 
@@ -35,6 +35,19 @@ class Visible:
     triangle: Tensor
     front: Tensor
     weights: Tensor
+
+    def facing(self) -> Tensor:
+        """int8: +1 where an outward side is seen, -1 an inward side, 0 nothing."""
+        side: Tensor = self.front.to(torch.int8) * 2 - 1
+        return side * (self.mesh >= 0)
+
+
+def facing_viewer(mesh: Mesh, camera: Camera) -> Tensor:
+    """bool (T,): triangles that turn their outward side to the camera."""
+    a, b, c = to_view(mesh.vertices, camera)[mesh.triangles].unbind(1)
+    normal = torch.linalg.cross(b - a, c - a)
+    towards = normal[:, 2] if camera.is_orthographic else -(normal * a).sum(1)
+    return towards * mesh.outward > 0.0
 
 
 def to_view(points: Tensor, camera: Camera) -> Tensor:
@@ -61,11 +74,11 @@ def render_view(meshes: Sequence[Mesh], camera: Camera) -> Visible:
     height, width = camera.height, camera.width
     key = torch.full((height * width,), _FREE, dtype=torch.int64, device=corners.device)
     pixels = to_pixels(clipped, camera)
-    for part in fragments(pixels, (width, height)):
-        at = torch.stack([part.x, part.y], 1).double() + 0.5
-        depth = _depth_at(clipped, pixels, part.triangle, at, camera).float()
-        rank = _sortable(depth) << 32 | part.triangle
-        key.scatter_reduce_(0, part.y * width + part.x, rank, "amin")
+    planes = _depth_planes(clipped, pixels, camera)
+    for part, rank in runs(pixels, (width, height)).chunks():
+        depth = _depth_along(planes, part, rank, camera)
+        order = _sortable(depth.float()) << 32 | part.spread(part.triangle)
+        key.scatter_reduce_(0, part.spread(part.row * width + part.start) + rank, order, "amin")
 
     hit = key != _FREE
     where = torch.nonzero(hit)[:, 0]
@@ -131,26 +144,27 @@ def _clip_near(corners: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
     return torch.cat(pieces), torch.cat(sources)
 
 
-def _depth_at(corners: Tensor, pixels: Tensor, triangle: Tensor, at: Tensor, camera: Camera) -> Tensor:
-    """Planar depth of triangles at pixel positions: 1/z (perspective) or z (orthographic) is affine there."""
+def _depth_planes(corners: Tensor, pixels: Tensor, camera: Camera) -> Tensor:
+    """1/z (perspective) or z (orthographic) is affine in pixels: per triangle its value at the origin, its slopes in x
+    and y, its least and its greatest value. float64 (T, 5)."""
     origin, a, b = pixels[:, 0], pixels[:, 1] - pixels[:, 0], pixels[:, 2] - pixels[:, 0]
     value = -corners[..., 2] if camera.is_orthographic else -1.0 / corners[..., 2]
     area = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
     inverse = torch.where(area == 0.0, 0.0, 1.0 / area)
     da, db = value[:, 1] - value[:, 0], value[:, 2] - value[:, 0]
-    plane = torch.stack(
-        [
-            (da * b[:, 1] - db * a[:, 1]) * inverse,
-            (db * a[:, 0] - da * b[:, 0]) * inverse,
-            value[:, 0],
-            origin[:, 0],
-            origin[:, 1],
-        ],
-        1,
-    )[triangle]
-    found = plane[:, 2] + plane[:, 0] * (at[:, 0] - plane[:, 3]) + plane[:, 1] * (at[:, 1] - plane[:, 4])
+    x_slope = (da * b[:, 1] - db * a[:, 1]) * inverse
+    y_slope = (db * a[:, 0] - da * b[:, 0]) * inverse
+    start = value[:, 0] - x_slope * origin[:, 0] - y_slope * origin[:, 1]
+    return torch.stack([start, x_slope, y_slope, value.amin(1), value.amax(1)], 1)
+
+
+def _depth_along(planes: Tensor, part: Runs, rank: Tensor, camera: Camera) -> Tensor:
+    """Planar depth at the pixel centres of some runs."""
+    start, x_slope, y_slope, least, greatest = planes[part.triangle].unbind(1)
+    first = start + x_slope * (part.start + 0.5) + y_slope * (part.row + 0.5)
+    found = part.spread(first) + part.spread(x_slope) * rank
     # A sliver's plane can shoot past its corners; the surface can't.
-    found = torch.minimum(torch.maximum(found, value.amin(1)[triangle]), value.amax(1)[triangle])
+    found = torch.minimum(torch.maximum(found, part.spread(least)), part.spread(greatest))
     return found if camera.is_orthographic else 1.0 / found
 
 
@@ -165,7 +179,7 @@ def _facing_and_weights(corners: Tensor, outward: Tensor, at: Tensor, camera: Ca
     axis = normal.abs().argmax(1)
     keep = torch.tensor([[1, 2], [2, 0], [0, 1]], device=at.device)[axis]
     flat = torch.gather(corners, 2, keep[:, None].expand(-1, 3, -1))
-    weights = barycentric(flat, torch.arange(len(at), device=at.device), torch.gather(point, 1, keep))
+    weights = barycentric(flat, torch.gather(point, 1, keep))
     return towards * outward < 0.0, weights
 
 

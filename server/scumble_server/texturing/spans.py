@@ -1,4 +1,4 @@
-"""Triangles in a plane -> the pixels whose centres they cover, as flat lists, with no loop over triangles.
+"""Triangles in a plane -> the pixels whose centres they cover, with no loop over triangles.
 
 Each triangle is cut into rows and each row into one run of pixels, so that no candidate is tested in vain.
 Edges are evaluated from their lower end in float64: two triangles sharing an edge find the same crossing and
@@ -13,59 +13,72 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Fragments", "barycentric", "expand", "fragments", "segment_cells"]
+__all__ = ["Runs", "barycentric", "barycentric_table", "expand", "look_up_barycentric", "runs", "segment_cells"]
 
-CHUNK_PIXELS = 4_000_000
-"""Pixels expanded at a time; bounds memory to about 100 MB."""
+CHUNK_PIXELS = 1 << 19
+"""Pixels expanded at a time: large enough to be worth a call, small enough for the allocator to reuse memory."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fragments:
-    """N (triangle, pixel) pairs. triangle, x, y: int64 (N,); the pixel's centre is (x + 0.5, y + 0.5)."""
+class Runs:
+    """R horizontal runs of covered pixels, in triangle order. int64 (R,) each; count > 0.
+
+    Pixels start..start + count - 1 of ``row``; their centres are at (start + 0.5, row + 0.5) and so on.
+    """
 
     triangle: Tensor
-    x: Tensor
-    y: Tensor
+    row: Tensor
+    start: Tensor
+    count: Tensor
+
+    def __len__(self) -> int:
+        return len(self.count)
+
+    @property
+    def pixels(self) -> int:
+        return int(self.count.sum())
+
+    def chunks(self) -> Iterator[tuple[Runs, Tensor]]:
+        """Runs a few at a time, and the place of each of their pixels in its run."""
+        if len(self) == 0:
+            return
+        total = torch.cumsum(self.count, 0)
+        cuts = torch.arange(CHUNK_PIXELS, int(total[-1]) + CHUNK_PIXELS, CHUNK_PIXELS, device=total.device)
+        begin = 0
+        for last in torch.searchsorted(total, cuts).clamp_(max=len(self) - 1).tolist():
+            if last < begin:
+                continue
+            part = Runs(*(values[begin : last + 1] for values in (self.triangle, self.row, self.start, self.count)))
+            first = torch.cumsum(part.count, 0) - part.count
+            rank = torch.arange(part.pixels, device=total.device) - torch.repeat_interleave(first, part.count)
+            yield part, rank
+            begin = last + 1
+
+    def spread(self, values: Tensor) -> Tensor:
+        """One value per run (R, ...) -> one per pixel."""
+        return torch.repeat_interleave(values, self.count, 0)
 
 
 def expand(counts: Tensor) -> tuple[Tensor, Tensor]:
     """``counts`` (N,) int64 -> (owner, rank): each i repeated counts[i] times, and 0..counts[i]-1 beside it."""
     owner = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
     first = torch.cumsum(counts, 0) - counts
-    return owner, torch.arange(len(owner), device=counts.device) - first[owner]
+    return owner, torch.arange(len(owner), device=counts.device) - torch.repeat_interleave(first, counts)
 
 
-def fragments(points: Tensor, window: tuple[int, int] | None = None) -> Iterator[Fragments]:
+def runs(points: Tensor, window: tuple[int, int] | None = None) -> Runs:
     """Pixels covered by triangles.
 
     points: float64 (T, 3, 2), pixel space (x right, y down or up: it doesn't matter here). Either winding;
     zero-area triangles cover nothing. window: (width, height) to clip to, None leaves pixels unbounded.
-    Yields chunks in triangle order.
     """
-    row, triangle, start, count = _runs(points, window)
-    if len(count) == 0:
-        return
-    total = torch.cumsum(count, 0)
-    cuts = torch.arange(CHUNK_PIXELS, int(total[-1]) + CHUNK_PIXELS, CHUNK_PIXELS, device=total.device)
-    ends = torch.searchsorted(total, cuts).clamp_(max=len(total) - 1).tolist()
-    begin = 0
-    for last in ends:
-        part = slice(begin, last + 1)
-        begin = last + 1
-        owner, rank = expand(count[part])
-        if len(owner):
-            yield Fragments(triangle[part][owner], start[part][owner] + rank, row[part][owner])
-
-
-def _runs(points: Tensor, window: tuple[int, int] | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Row, triangle, first column and length of each non-empty run, in triangle order."""
     x, y = points.unbind(-1)  # T x 3
-    first = torch.ceil(y.amin(1) - 0.5).long()
-    last = torch.ceil(y.amax(1) - 0.5).long()
+    first = torch.ceil(y.amin(1) - 0.5)
+    last = torch.ceil(y.amax(1) - 0.5)
     if window is not None:
-        first, last = first.clamp(min=0), last.clamp(max=window[1])
-    triangle, rank = expand((last - first).clamp_(min=0))
-    row = first[triangle] + rank
+        first, last = first.clamp(0, window[1]), last.clamp(0, window[1])
+    triangle, rank = expand((last - first).clamp_(min=0.0).long())
+    row = first.long()[triangle] + rank
     centre = row + 0.5
 
     nx, ny = x.roll(-1, 1), y.roll(-1, 1)
@@ -84,33 +97,59 @@ def _runs(points: Tensor, window: tuple[int, int] | None) -> tuple[Tensor, Tenso
         right = torch.where(active, torch.maximum(right, crossing), right)
 
     crossed = right > left
-    start = torch.ceil(torch.where(crossed, left, 0.0) - 0.5).long()
-    stop = torch.ceil(torch.where(crossed, right, 0.0) - 0.5).long()
+    start = torch.ceil(torch.where(crossed, left, 0.0) - 0.5)
+    stop = torch.ceil(torch.where(crossed, right, 0.0) - 0.5)
     if window is not None:
-        start, stop = start.clamp(min=0), stop.clamp(max=window[0])
-    count = (stop - start).clamp_(min=0)
-    used = count > 0
-    return row[used], triangle[used], start[used], count[used]
+        start, stop = start.clamp(0, window[0]), stop.clamp(0, window[0])
+    used = torch.nonzero(stop > start)[:, 0]
+    start = start[used].long()
+    return Runs(triangle[used], row[used], start, stop[used].long() - start)
 
 
-def barycentric(points: Tensor, triangle: Tensor, at: Tensor) -> Tensor:
-    """Weights of the three corners, float32 (N, 3), summing to 1.
+def barycentric_table(points: Tensor) -> Tensor:
+    """Rows from which :func:`look_up_barycentric` finds weights at pixel centres. points: float64 (T, 3, 2).
 
-    points: float64 (T, 3, 2). triangle: int64 (N,). at: float64 (N, 2) positions in the same plane. Positions
-    a rounding error outside are clamped on to the triangle.
+    Affine functions of the offset from a whole-numbered anchor near the triangle, so that float32 is exact enough
+    at any texture size. (T, 8): anchor x and y, then value, x-slope and y-slope of the second and third weight.
     """
     origin = points[:, 0]
+    anchor = torch.floor(origin)
     a, b = points[:, 1] - origin, points[:, 2] - origin
     area = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
     inverse = torch.where(area == 0.0, 0.0, 1.0 / area)
-    rows = torch.stack([b[:, 1], -b[:, 0], -a[:, 1], a[:, 0]], 1) * inverse[:, None]  # T x 4
-    offset = at - origin[triangle]
-    rows = rows[triangle]
-    second = (rows[:, 0] * offset[:, 0] + rows[:, 1] * offset[:, 1]).clamp_(0.0, 1.0)
-    third = (rows[:, 2] * offset[:, 0] + rows[:, 3] * offset[:, 1]).clamp_(0.0, 1.0)
-    first = (1.0 - second - third).clamp_(min=0.0)
-    weights = torch.stack([first, second, third], 1)
-    return (weights / weights.sum(1, keepdim=True)).float()
+    second = torch.stack([b[:, 1], -b[:, 0]], 1) * inverse[:, None]
+    third = torch.stack([-a[:, 1], a[:, 0]], 1) * inverse[:, None]
+    offset = anchor + 0.5 - origin
+    columns = [(second * offset).sum(1), second[:, 0], second[:, 1], (third * offset).sum(1), third[:, 0], third[:, 1]]
+    return torch.stack([anchor[:, 0], anchor[:, 1], *columns], 1).float()
+
+
+def look_up_barycentric(table: Tensor, triangle: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Weights float32 (N, 3) of the centres of pixels (x, y), int64 (N,) each, in triangles (N,)."""
+    row = table[triangle]
+    dx, dy = x - row[:, 0], y - row[:, 1]
+    second = row[:, 2] + row[:, 3] * dx + row[:, 4] * dy
+    third = row[:, 5] + row[:, 6] * dx + row[:, 7] * dy
+    return _inside(second, third)
+
+
+def barycentric(points: Tensor, at: Tensor) -> Tensor:
+    """Weights float32 (N, 3) of positions ``at`` (N, 2) in triangles ``points`` (N, 3, 2), float64."""
+    origin = points[:, 0]
+    a, b, offset = points[:, 1] - origin, points[:, 2] - origin, at - origin
+    area = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+    inverse = torch.where(area == 0.0, 0.0, 1.0 / area)
+    second = (b[:, 1] * offset[:, 0] - b[:, 0] * offset[:, 1]) * inverse
+    third = (a[:, 0] * offset[:, 1] - a[:, 1] * offset[:, 0]) * inverse
+    return _inside(second.float(), third.float())
+
+
+def _inside(second: Tensor, third: Tensor) -> Tensor:
+    """Three weights from two, a rounding error outside the triangle brought on to it."""
+    second, third = second.clamp(min=0.0), third.clamp(min=0.0)
+    excess = (second + third).clamp(min=1.0)
+    second, third = second / excess, third / excess
+    return torch.stack([(1.0 - second - third).clamp_(min=0.0), second, third], 1)
 
 
 def segment_cells(begin: Tensor, end: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,11 +1,10 @@
-"""Which texels a view sees, and what colour it sees there.
+"""Which surface points a view sees, and where in its picture.
 
-A texel at view position P with face normal n is compared with the view's depth buffer at the four pixels
-around it. At each, the depth its own plane would have at that pixel's centre is predicted, so sloping surfaces
-need no large tolerance; a pixel whose depth differs by more than the tolerance, that carries another object, or
-on which the mesh turns its other side to the camera, shows something else and is left out. A texel is visible if
-the pixels that show it hold at least half of the bilinear weight, and its colour comes from those alone:
-nothing is mixed across a silhouette.
+Away from depth edges the depth buffer is one smooth sheet: its inverse (or, orthographic, the depth itself) is
+affine on every plane, so the bilinear value is what the point's own depth is compared with, and sloping surfaces need
+no large tolerance. Near edges each of the four pixels around the point is judged on its own: the depth that the
+point's plane has at that pixel's centre must be the buffer's, the object must be the same, and the mesh must turn
+the same side to the camera. Only pixels that pass lend their colour: nothing is mixed across a silhouette.
 """
 
 from __future__ import annotations
@@ -15,68 +14,122 @@ from dataclasses import dataclass
 import torch
 from scumble_shared.camera import Camera
 from torch import Tensor
+from torch.nn.functional import grid_sample, max_pool2d
 
-__all__ = ["Seen", "SurfacePoints", "ViewBuffers", "depth_edges", "pixel_footprint", "sample_view", "soft_border"]
+from .surface import SurfacePoints
 
-FOOTPRINT_SLACK = 1.0
-"""Depth tolerance in pixel footprints, for a surface that faces the camera; grows with the slope."""
+__all__ = ["Lookup", "ViewGeometry", "depth_edges", "look", "pixel_footprint", "sample", "soft_border", "view_geometry"]
+
+SLACK = 0.75
+"""Depth tolerance in pixel footprints, for a surface that faces the camera; it grows with the slope."""
 
 MAX_SLOPE = 10.0
 """Depth change per pixel footprint beyond which a surface counts as seen edge-on (84 degrees)."""
 
-MIN_COSINE = 0.05
+ROUNDING = {torch.float32: 1e-4, torch.float16: 6e-4}
+"""Relative error of depth by number format: of the renderer's own for float32, of the format for float16."""
 
 
 @dataclass(frozen=True, slots=True)
-class ViewBuffers:
-    """One view's geometry, at its buffers' resolution H x W (that of ``camera``).
+class ViewGeometry:
+    """One view, prepared for look-ups. H x W is the buffers' size, the camera's.
 
-    depth: float32, inf where nothing. border: float32 in [0, 1], 0 at silhouettes and depth edges, 1 away from
-    them. object_id: int32, or None. facing: int8, +1 where the front-most triangle of the textured meshes turns its
-    outward side to the camera, -1 the inward side, 0 none of them; or None. rounding: relative error of the depth's
-    number format.
+    camera: whose picture may have another resolution, image_size (h, w). sheet: float32 (1, 2, H, W), inverse depth
+    (orthographic: depth) and border factor. depth: float32 (H * W,), inf where nothing. careful: bool (H * W,), pixels
+    whose neighbourhood isn't one smooth surface. object_id: int32 (H * W,) or None. facing: int8 (H * W,), +1 where
+    the front-most textured triangle turns its outward side to the camera, -1 the other, 0 where there is none; or
+    None. rounding: relative error of the depth.
     """
 
     camera: Camera
+    image_size: tuple[int, int]
+    sheet: Tensor
     depth: Tensor
-    border: Tensor
-    object_id: Tensor | None = None
-    facing: Tensor | None = None
-    rounding: float = 2e-4
+    careful: Tensor
+    object_id: Tensor | None
+    facing: Tensor | None
+    rounding: float
 
 
 @dataclass(frozen=True, slots=True)
-class SurfacePoints:
-    """N surface points in view space, float32 (N, 3) each. face_normal: outward, unit. normal: shading normal, unit."""
+class Lookup:
+    """The M of N points that a view sees.
 
-    position: Tensor
-    face_normal: Tensor
-    normal: Tensor
-    object_id: int
+    index: int64 (M,), which points.
+    grid: float32 (M, 2), x and y in the picture, -1..1 from edge to edge, y down.
+    cosine: float32 (M,), of the angle between shading normal and viewer.
+    border: float32 (M,), 0 at depth edges, 1 away from them.
+    footprint: float32 (M,), world size of a buffer pixel there.
+    careful: int64 (K,), those of the M that have taps of their own.
+    taps: int64 (K, 4), pixels of the picture. tap_weights: float32 (K, 4), summing to 1.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What a view says of N points. color: float32 (N, C). visible: bool (N,). border: float32 (N,) in [0, 1].
-    cosine: float32 (N,), of the angle between shading normal and viewer, 0 where not visible."""
-
-    color: Tensor
-    visible: Tensor
-    border: Tensor
+    index: Tensor
+    grid: Tensor
     cosine: Tensor
+    border: Tensor
+    footprint: Tensor
+    careful: Tensor
+    taps: Tensor
+    tap_weights: Tensor
+
+    def __len__(self) -> int:
+        return len(self.index)
 
 
 def pixel_footprint(camera: Camera, depth: Tensor) -> Tensor:
     """World size of a pixel at planar depths (any shape), the larger of width and height."""
     p = camera.projection_matrix
-    unit = max(2.0 / (p[0, 0] * camera.width), 2.0 / (p[1, 1] * camera.height))
+    unit = float(max(2.0 / (p[0, 0] * camera.width), 2.0 / (p[1, 1] * camera.height)))
     return torch.full_like(depth, unit) if camera.is_orthographic else depth * unit
+
+
+def view_geometry(
+    camera: Camera,
+    depth: Tensor,
+    *,
+    object_id: Tensor | None = None,
+    facing: Tensor | None = None,
+    image_size: tuple[int, int] | None = None,
+    margin: int = 1,
+    feather: int = 3,
+) -> ViewGeometry:
+    """Prepare a view.
+
+    depth: float32 or float16 (H, W). object_id: int32 (H, W). facing: int8 (H, W). image_size: (h, w) of the pictures
+    to come, the buffers' if None. margin, feather: pixels of the picture next to a depth edge that are distrusted
+    wholly, and then less and less.
+    """
+    rounding = ROUNDING[depth.dtype]
+    depth = depth.float()
+    image_size = image_size or (camera.height, camera.width)
+    scale = max(camera.height / image_size[0], camera.width / image_size[1])
+    edges = depth_edges(camera, depth, object_id)
+    reach = max(1, round(margin * scale)), max(1, round(feather * scale))
+    border = soft_border(edges, *reach)
+    careful = _uneven(camera, depth, rounding) | edges
+    if facing is not None:
+        careful |= _differs(facing)
+    kernel = 2 * (int(scale + 0.999) + 1) + 1
+    careful = max_pool2d(careful[None].float(), kernel, 1, kernel // 2)[0] > 0.0
+    finite = torch.where(torch.isfinite(depth), depth, 1e30)
+    sheet = finite if camera.is_orthographic else 1.0 / finite.clamp(min=1e-30)
+    return ViewGeometry(
+        camera=camera,
+        image_size=image_size,
+        sheet=torch.stack([sheet, border])[None],
+        depth=depth.flatten(),
+        careful=careful.flatten(),
+        object_id=None if object_id is None else object_id.flatten(),
+        facing=None if facing is None else facing.flatten(),
+        rounding=rounding,
+    )
 
 
 def depth_edges(camera: Camera, depth: Tensor, object_id: Tensor | None = None) -> Tensor:
     """Pixels at a silhouette or depth discontinuity, bool (H, W), both sides of it.
 
-    A step between neighbours is an edge if neither side's own slope explains it, or if the object changes.
+    A step between neighbours is an edge if the slope on neither side explains it, or if the object changes.
     """
     edges = torch.zeros_like(depth, dtype=torch.bool)
     for axis in (0, 1):
@@ -89,9 +142,9 @@ def depth_edges(camera: Camera, depth: Tensor, object_id: Tensor | None = None) 
         before, after = step.roll(1, axis), step.roll(-1, axis)
         before.narrow(axis, 0, 1).zero_()
         after.narrow(axis, length - 2, 1).zero_()
-        nearer = torch.where(both, torch.minimum(low, high), 1.0)
-        slope = torch.minimum(torch.maximum(before, after), pixel_footprint(camera, nearer) * MAX_SLOPE)
-        jump = step > 3.0 * pixel_footprint(camera, nearer) + 1.5 * slope
+        footprint = pixel_footprint(camera, torch.where(both, torch.minimum(low, high), 1.0))
+        slope = torch.minimum(torch.maximum(before, after), footprint * MAX_SLOPE)
+        jump = step > 3.0 * footprint + 1.5 * slope
         jump |= torch.isfinite(low) != torch.isfinite(high)
         if object_id is not None:
             jump |= object_id.narrow(axis, 0, length - 1) != object_id.narrow(axis, 1, length - 1)
@@ -100,117 +153,192 @@ def depth_edges(camera: Camera, depth: Tensor, object_id: Tensor | None = None) 
     return edges
 
 
+def _uneven(camera: Camera, depth: Tensor, rounding: float) -> Tensor:
+    """Pixels where the depth buffer bends by more than a footprint from one pixel to the next."""
+    sheet = depth if camera.is_orthographic else 1.0 / depth
+    bend = torch.zeros_like(depth)
+    for axis in (0, 1):
+        inner = depth.shape[axis] - 2
+        if inner < 1:
+            continue
+        middle = sheet.narrow(axis, 1, inner)
+        second = (sheet.narrow(axis, 0, inner) - 2.0 * middle + sheet.narrow(axis, 2, inner)).abs()
+        bend.narrow(axis, 1, inner).copy_(torch.maximum(bend.narrow(axis, 1, inner), second))
+    if not camera.is_orthographic:
+        bend = bend * depth * depth
+    # A comparison with NaN (inf - inf) is false: such pixels are empty and nothing looks there.
+    return ~(bend <= pixel_footprint(camera, depth) + 4.0 * rounding * depth.abs())
+
+
+def _differs(values: Tensor) -> Tensor:
+    """Pixels whose right or lower neighbour has another value."""
+    out = torch.zeros_like(values, dtype=torch.bool)
+    out[:, :-1] |= values[:, 1:] != values[:, :-1]
+    out[:-1] |= values[1:] != values[:-1]
+    return out
+
+
 def soft_border(edges: Tensor, margin: int, feather: int) -> Tensor:
     """0 within ``margin`` pixels of an edge pixel, rising to 1 over ``feather`` more. float32 (H, W)."""
     distance = torch.full(edges.shape, float(margin + feather), device=edges.device)
     grown = edges[None].float()
     for ring in range(margin + feather):
         distance = torch.where(grown[0] > 0.0, distance.clamp(max=ring), distance)
-        kernel = (3, 3) if ring % 2 else (1, 3)
-        grown = torch.nn.functional.max_pool2d(grown, kernel, 1, (kernel[0] // 2, 1))
-        if ring % 2 == 0:
-            grown = torch.nn.functional.max_pool2d(grown, (3, 1), 1, (1, 0))
+        # Alternating diamond and square keeps the growing edge nearly round.
+        across = max_pool2d(grown, (1, 3), 1, (0, 1))
+        grown = max_pool2d(across, (3, 1), 1, (1, 0)) if ring % 2 else torch.maximum(across, _upright(grown))
     return ((distance - margin + 1.0) / (feather + 1.0)).clamp_(0.0, 1.0)
 
 
-def sample_view(view: ViewBuffers, image: Tensor, points: SurfacePoints) -> Seen:
-    """Look the points up in the view.
+def _upright(values: Tensor) -> Tensor:
+    return max_pool2d(values, (3, 1), 1, (1, 0))
 
-    image: float32 (h, w, C), linear light, of the same picture at any resolution.
-    """
-    position, face = points.position, points.face_normal
+
+def look(view: ViewGeometry, points: SurfacePoints, origin: Tensor, min_cosine: float = 0.05) -> Lookup:
+    """Find what the view sees of the points. origin: float64 (3,), of the points' positions."""
+    camera = view.camera
+    matrix = torch.from_numpy(camera.view_matrix).to(origin.device)
+    rotation, offset = matrix[:3, :3].float(), (matrix[:3, :3] @ origin + matrix[:3, 3]).float()
+    if camera.is_orthographic:
+        cosine = points.normal @ rotation[2]
+    else:
+        to_eye = -(rotation.T @ offset) - points.position
+        cosine = (points.normal * to_eye).sum(1) * torch.rsqrt((to_eye * to_eye).sum(1))
+    # A mesh may be seen from its inner side; which one that is, is the face normal's to say.
+    index = torch.nonzero(cosine.abs() > min_cosine)[:, 0]
+    position = points.position[index] @ rotation.T + offset
+    face = points.face_normal[index] @ rotation.T
     depth = -position[:, 2]
+    turned = face[:, 2] if camera.is_orthographic else -(face * position).sum(1) * torch.rsqrt((position**2).sum(1))
+    cosine = cosine[index] * torch.sign(turned)
+    grid = _to_grid(position, camera)
+    usable = (cosine > min_cosine) & (turned.abs() > 1e-3) & (grid.abs() <= 1.0).all(1)
+    if not camera.is_orthographic:
+        usable &= depth > camera.near
+    kept = torch.nonzero(usable)[:, 0]
+    near = _Candidates(
+        index[kept], position[kept], face[kept], turned[kept], cosine[kept], grid[kept], points.object_id
+    )
+    return _judge(view, near)
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidates:
+    """Points inside the frame that face the viewer, in view space."""
+
+    index: Tensor
+    position: Tensor
+    face: Tensor
+    turned: Tensor
+    cosine: Tensor
+    grid: Tensor
+    object_id: int
+
+
+def _judge(view: ViewGeometry, near: _Candidates) -> Lookup:
     camera = view.camera
-    to_eye = _to_eye(position, camera)
-    turned = (face * to_eye).sum(1)
-    cosine = (points.normal * to_eye).sum(1) * torch.sign(turned)
-    pixel = _pixels(position, camera)
-    usable = (depth > camera.near) | torch.tensor(camera.is_orthographic, device=depth.device)
-    usable &= (turned.abs() > 1e-4) & (cosine > MIN_COSINE)
-    usable &= (pixel >= 0.0).all(1) & (pixel[:, 0] <= camera.width) & (pixel[:, 1] <= camera.height)
-    chosen = torch.nonzero(usable)[:, 0]
+    depth = -near.position[:, 2]
+    footprint = pixel_footprint(camera, depth)
+    slope = (torch.sqrt((1.0 - near.turned**2).clamp(min=0.0)) / near.turned.abs()).clamp(max=MAX_SLOPE)
+    tolerance = footprint * SLACK * (1.0 + slope) + view.rounding * depth.abs()
+    sheet, border = grid_sample(
+        view.sheet, near.grid[None, None], mode="bilinear", padding_mode="border", align_corners=False
+    )[0, :, 0]
+    away = sheet - depth if camera.is_orthographic else 1.0 / sheet.clamp(min=1e-30) - depth
+    pixel = _pixel_of(near.grid, camera.width, camera.height)
+    shown = (away.abs() <= tolerance) & _same_side(view, pixel, near.turned, near.object_id)
 
-    color = torch.zeros(len(depth), image.shape[2], device=depth.device)
-    visible = torch.zeros_like(usable)
-    border = torch.zeros_like(depth)
-    weight, mixed, soft = _taps(view, image, points, chosen, pixel[chosen], turned[chosen])
-    shown = weight >= 0.5
-    chosen, mixed, soft = chosen[shown], mixed[shown], soft[shown]
-    color[chosen] = mixed / weight[shown][:, None]
-    visible[chosen] = True
-    border[chosen] = soft
-    return Seen(color, visible, border, torch.where(visible, cosine.clamp(0.0, 1.0), 0.0))
+    careful = torch.nonzero(view.careful[pixel])[:, 0]
+    taps, weights = _taps(view, near, careful, tolerance[careful])
+    total = weights.sum(1)
+    shown[careful] = total >= 0.5
+    kept = torch.nonzero(shown)[:, 0]
+    rank = torch.cumsum(shown, 0) - 1
+    own = torch.nonzero(shown[careful])[:, 0]
+    return Lookup(
+        index=near.index[kept],
+        grid=near.grid[kept],
+        cosine=near.cosine[kept].clamp(max=1.0),
+        border=border[kept],
+        footprint=footprint[kept],
+        careful=rank[careful[own]],
+        taps=taps[own],
+        tap_weights=weights[own] / total[own][:, None],
+    )
 
 
-def _taps(
-    view: ViewBuffers, image: Tensor, points: SurfacePoints, chosen: Tensor, pixel: Tensor, turned: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Bilinear weight of the image pixels that show each chosen point, their summed colour, and the border there."""
-    camera = view.camera
-    rows, columns = image.shape[:2]
-    ratio_x, ratio_y = camera.width / columns, camera.height / rows
-    x = (pixel[:, 0] / ratio_x - 0.5).clamp(0.0, columns - 1.0)
-    y = (pixel[:, 1] / ratio_y - 0.5).clamp(0.0, rows - 1.0)
+def _same_side(view: ViewGeometry, pixel: Tensor, turned: Tensor, object_id: int) -> Tensor:
+    same = torch.ones_like(pixel, dtype=torch.bool)
+    if view.object_id is not None:
+        same &= view.object_id[pixel] == object_id
+    if view.facing is not None:
+        same &= view.facing[pixel] != -torch.sign(turned)
+    return same
+
+
+def _taps(view: ViewGeometry, near: _Candidates, which: Tensor, tolerance: Tensor) -> tuple[Tensor, Tensor]:
+    """The four picture pixels around each point and their bilinear weights, 0 where they show something else."""
+    camera, (rows, columns) = view.camera, view.image_size
+    position, face, grid = near.position[which], near.face[which], near.grid[which]
+    x = ((grid[:, 0] * 0.5 + 0.5) * columns - 0.5).clamp(0.0, columns - 1.0)
+    y = ((grid[:, 1] * 0.5 + 0.5) * rows - 0.5).clamp(0.0, rows - 1.0)
     left, top = x.floor(), y.floor()
     fx, fy = x - left, y - top
-    left, top = left.long(), top.long()
+    column = torch.stack([left, left + 1.0, left, left + 1.0], 1).long().clamp_(max=columns - 1)
+    row = torch.stack([top, top, top + 1.0, top + 1.0], 1).long().clamp_(max=rows - 1)
+    weight = torch.stack([(1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy], 1)
 
-    position, face = points.position[chosen], points.face_normal[chosen]
-    depth = -position[:, 2]
-    footprint = pixel_footprint(camera, depth)
-    slope = (torch.sqrt((1.0 - turned * turned).clamp(min=0.0)) / turned.abs()).clamp(max=MAX_SLOPE)
-    tolerance = footprint * FOOTPRINT_SLACK * (1.0 + slope) + view.rounding * depth.abs()
-    plane = (face * position).sum(1)
-    reach = footprint * MAX_SLOPE * max(1.0, ratio_x, ratio_y)
-    side = torch.sign(turned).to(torch.int8)
-
-    total = torch.zeros_like(depth)
-    mixed = torch.zeros(len(depth), image.shape[2], device=depth.device)
-    soft = torch.zeros_like(depth)
-    for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
-        column, row = (left + dx).clamp(max=columns - 1), (top + dy).clamp(max=rows - 1)
-        weight = (fx if dx else 1.0 - fx) * (fy if dy else 1.0 - fy)
-        buffer_x = ((column + 0.5) * ratio_x).long().clamp(max=camera.width - 1)
-        buffer_y = ((row + 0.5) * ratio_y).long().clamp(max=camera.height - 1)
-        at = buffer_y * camera.width + buffer_x
-        expected = _plane_depth(face, plane, buffer_x + 0.5, buffer_y + 0.5, camera)
-        expected = torch.minimum(torch.maximum(expected, depth - reach), depth + reach)
-        same = (view.depth.flatten()[at] - expected).abs() <= tolerance
-        if view.object_id is not None:
-            same &= view.object_id.flatten()[at] == points.object_id
-        if view.facing is not None:
-            same &= view.facing.flatten()[at] != -side
-        weight = torch.where(same, weight, 0.0)
-        total += weight
-        mixed += image[row, column] * weight[:, None]
-        soft += view.border.flatten()[at] * weight
-    return total, mixed, soft / total.clamp(min=1e-6)
+    ratio_x, ratio_y = camera.width / columns, camera.height / rows
+    buffer_x = ((column + 0.5) * ratio_x).long().clamp_(max=camera.width - 1)
+    buffer_y = ((row + 0.5) * ratio_y).long().clamp_(max=camera.height - 1)
+    pixel = buffer_y * camera.width + buffer_x
+    depth = -position[:, 2:]
+    reach = pixel_footprint(camera, depth) * MAX_SLOPE * max(1.0, ratio_x, ratio_y)
+    expected = _plane_depth(face, (face * position).sum(1, keepdim=True), buffer_x, buffer_y, camera)
+    expected = torch.minimum(torch.maximum(expected, depth - reach), depth + reach)
+    same = (view.depth[pixel] - expected).abs() <= tolerance[:, None]
+    same &= _same_side(view, pixel, near.turned[which][:, None], near.object_id)
+    return row * columns + column, torch.where(same, weight, 0.0)
 
 
-def _to_eye(position: Tensor, camera: Camera) -> Tensor:
-    """Unit vectors from view-space positions to the viewer."""
-    if camera.is_orthographic:
-        return position.new_tensor([0.0, 0.0, 1.0]).expand_as(position)
-    return -torch.nn.functional.normalize(position, dim=1)
-
-
-def _pixels(position: Tensor, camera: Camera) -> Tensor:
+def _to_grid(position: Tensor, camera: Camera) -> Tensor:
+    """View-space points (N, 3) -> picture positions (N, 2), -1..1 from edge to edge, y down. Behind: out of frame."""
     p = camera.projection_matrix
-    x, y, z = position.unbind(1)
-    w = torch.ones_like(z) if camera.is_orthographic else (-z).clamp(min=1e-12)
-    u = (float(p[0, 0]) * x + float(p[0, 2]) * z + float(p[0, 3])) / w
-    v = (float(p[1, 1]) * y + float(p[1, 2]) * z + float(p[1, 3])) / w
-    return torch.stack([(u * 0.5 + 0.5) * camera.width, (0.5 - v * 0.5) * camera.height], 1)
+    matrix = torch.tensor(
+        [[p[0, 0], p[0, 1], p[0, 2]], [-p[1, 0], -p[1, 1], -p[1, 2]]], dtype=torch.float32, device=position.device
+    )
+    clip = position @ matrix.T + position.new_tensor([float(p[0, 3]), float(-p[1, 3])])
+    if camera.is_orthographic:
+        return clip
+    w = -position[:, 2:]
+    return torch.where(w > 0.0, clip / w, torch.inf)
+
+
+def _pixel_of(grid: Tensor, width: int, height: int) -> Tensor:
+    x = ((grid[:, 0] * 0.5 + 0.5) * width).long().clamp_(0, width - 1)
+    y = ((grid[:, 1] * 0.5 + 0.5) * height).long().clamp_(0, height - 1)
+    return y * width + x
 
 
 def _plane_depth(face: Tensor, plane: Tensor, x: Tensor, y: Tensor, camera: Camera) -> Tensor:
-    """Depth at which rays through pixel positions meet the planes face . p = plane (view space)."""
+    """Depth at which rays through the centres of pixels x, y (K, 4) meet the planes face . p = plane (K, 1)."""
     p = camera.projection_matrix
-    u = (x / camera.width * 2.0 - 1.0 - float(p[0, 3])) / float(p[0, 0])
-    v = (1.0 - y / camera.height * 2.0 - float(p[1, 3])) / float(p[1, 1])
+    u = ((x + 0.5) / camera.width * 2.0 - 1.0 - float(p[0, 3])) / float(p[0, 0])
+    v = (1.0 - (y + 0.5) / camera.height * 2.0 - float(p[1, 3])) / float(p[1, 1])
+    nx, ny, nz = face[:, :1], face[:, 1:2], face[:, 2:]
     if camera.is_orthographic:
-        towards, offset = -face[:, 2], plane - face[:, 0] * u - face[:, 1] * v
+        towards, offset = -nz.expand_as(u), plane - nx * u - ny * v
     else:
         u, v = u + float(p[0, 2] / p[0, 0]), v + float(p[1, 2] / p[1, 1])
-        towards, offset = face[:, 0] * u + face[:, 1] * v - face[:, 2], plane
+        towards, offset = nx * u + ny * v - nz, plane
     return offset / torch.where(towards.abs() < 1e-9, 1e-9, towards)
+
+
+def sample(lookup: Lookup, image: Tensor) -> Tensor:
+    """Colours (C, M) of the seen points. image: float32 (1, C, h, w), linear light, of the view's image_size."""
+    colour = grid_sample(image, lookup.grid[None, None], mode="bilinear", padding_mode="border", align_corners=False)[
+        0, :, 0
+    ]
+    if len(lookup.careful):
+        colour[:, lookup.careful] = (image.flatten(2)[0][:, lookup.taps] * lookup.tap_weights).sum(2)
+    return colour
