@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import bpy
 
-__all__ = ["GPU_INIT_IN_BACKGROUND", "OBJECT_INDEX_PASS", "set_float_exr"]
+__all__ = ["GPU_INIT_IN_BACKGROUND", "set_float_exr"]
 
 GPU_INIT_IN_BACKGROUND = bpy.app.version >= (5, 2, 0)
 """Whether ``gpu.init()`` makes the GPU usable in background; before, a Workbench render did as a side effect."""
 
-OBJECT_INDEX_PASS = "Object Index" if bpy.app.version >= (5, 0, 0) else "IndexOB"
-"""Name of the object index pass in multilayer files."""
-
 
 def set_float_exr(settings: bpy.types.ImageFormatSettings) -> None:
-    """Uncompressed 32-bit multilayer EXR: every pass exactly as rendered."""
+    """Uncompressed 32-bit multilayer EXR in one part: every pass exactly as rendered."""
     if bpy.app.version >= (5, 0, 0):
         settings.media_type = "MULTI_LAYER_IMAGE"
     settings.file_format = "OPEN_EXR_MULTILAYER"
+    if hasattr(settings, "use_exr_interleave"):
+        settings.use_exr_interleave = True  # 5.1 on: one part per pass otherwise
     settings.color_depth = "32"
     settings.exr_codec = "NONE"

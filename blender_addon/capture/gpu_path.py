@@ -162,7 +162,7 @@ def _build(thing: bpy.types.Object) -> gpu.types.GPUBatch | None:
 
 
 def _instance_texture(drawn: Iterable[ShownSurface], camera: Camera) -> gpu.types.GPUTexture:
-    """Model-view and normal matrices, ids and sides; multiplied in float64, so distance from the origin costs nothing."""
+    """Model-view and normal matrices, ids and sides; multiplied in float64, so being far from the origin is fine."""
     worlds = np.stack([surface.matrix for surface in drawn])
     model_view = camera.view_matrix @ worlds
     linear = model_view[:, :3, :3]

@@ -43,7 +43,9 @@ def _start() -> bool:
         except (RuntimeError, SystemError):
             return False
         return True
-    with scratch_scene("BLENDER_WORKBENCH", 8, 8) as scene:
+    with scratch_scene() as scene:
+        scene.render.resolution_x = scene.render.resolution_y = 8
+        scene.render.engine = "BLENDER_WORKBENCH"
         silent_render(scene)
     return True
 

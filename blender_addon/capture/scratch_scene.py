@@ -25,15 +25,13 @@ _HANDLERS = (
 
 
 @contextmanager
-def scratch_scene(engine: str, width: int, height: int) -> Iterator[bpy.types.Scene]:
-    """A scene with only a camera and a render size; it and all data made inside it are removed at the end, errors included."""
+def scratch_scene() -> Iterator[bpy.types.Scene]:
+    """A scene with only a camera; it and all data made meanwhile are removed, errors included."""
     before = _all_data()
     try:
         scene = bpy.data.scenes.new(NAME)
-        render = scene.render
-        render.engine = engine
-        render.resolution_x, render.resolution_y, render.resolution_percentage = width, height, 100
-        render.use_compositing = render.use_sequencer = False
+        scene.render.resolution_percentage = 100
+        scene.render.use_compositing = scene.render.use_sequencer = False
         scene.camera = bpy.data.objects.new(NAME, bpy.data.cameras.new(NAME))
         scene.collection.objects.link(scene.camera)
         yield scene
