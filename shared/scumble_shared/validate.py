@@ -162,6 +162,7 @@ def _model(model: str, known: Capabilities | None) -> ModelInfo | None:
     for info in known.models:
         if info.id == model:
             return info
+    _check_unusable(model, known, "job.model")
     ids = [info.id for info in known.models]
     suggestion = next(iter(get_close_matches(model, ids, 1, 0.0)), "")
     raise ScumbleError(
@@ -170,6 +171,17 @@ def _model(model: str, known: Capabilities | None) -> ModelInfo | None:
         field="job.model",
         remedy=Remedy(f"Use {suggestion}" if suggestion else "Choose a model", RemedyAction.CHOOSE_MODEL, suggestion),
     )
+
+
+def _check_unusable(model: str, known: Capabilities, path: str) -> None:
+    for info in known.unusable:
+        if info.id == model:
+            raise ScumbleError(
+                ErrorCode.MODEL_INVALID,
+                f"{info.name} can't be used: {info.reason}",
+                field=path,
+                remedy=Remedy("Choose another model", RemedyAction.CHOOSE_MODEL),
+            )
 
 
 # --- controls ---------------------------------------------------------------------------------------
@@ -253,6 +265,7 @@ def _check_controlnet(
     controlnet = next((info for info in known.controlnets if info.id == control.model), None)
     fitting = [info for info in known.controlnets if info.family == model.family and control.kind in info.kinds]
     if controlnet is None:
+        _check_unusable(control.model, known, f"{path}.model")
         raise ScumbleError(
             ErrorCode.MODEL_MISSING,
             f"the server has no ControlNet {_quoted(control.model)}",

@@ -25,12 +25,13 @@ from scumble_shared.runtime import (
     write_record,
 )
 
+from ..models.scan import default_model_dirs
 from ..net.codecs import EDGE_CODECS
 from ..net.guard import check_bind
 from ..net.server import EdgeOptions, NetServer
 from ..net.tls import Certificate, load_certificate, self_signed
-from ..workers.service import WorkerService
-from ..workers.spec import ExecutorSpec, engine_spec
+from ..workers.service import WorkerService, engine_service
+from ..workers.spec import ExecutorSpec
 
 __all__ = ["add_arguments", "run"]
 
@@ -77,7 +78,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
         codecs=EDGE_CODECS,
     )
     stop = _stop_event(arguments.exit_with_stdin)
-    service = WorkerService(_executor(arguments))
+    service = _service(arguments)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(service.close)
         try:
@@ -96,10 +97,11 @@ async def _serve(arguments: argparse.Namespace) -> None:
         await stop.wait()
 
 
-def _executor(arguments: argparse.Namespace) -> ExecutorSpec:
+def _service(arguments: argparse.Namespace) -> WorkerService:
     if arguments.executor:
-        return ExecutorSpec(arguments.executor)
-    return engine_spec(tuple(path.resolve() for path in arguments.models), arguments.device)
+        return WorkerService(ExecutorSpec(arguments.executor))
+    named = tuple(path.resolve() for path in arguments.models)
+    return engine_service((*named, *default_model_dirs()), arguments.device)
 
 
 def _publish(edge: NetServer, options: EdgeOptions, certificate: Certificate | None) -> ServerRecord:
