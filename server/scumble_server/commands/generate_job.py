@@ -12,9 +12,11 @@ from typing import Any
 from scumble_shared.camera import Camera, look_at, perspective
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
 from scumble_shared.job import CONTROL_KINDS, Control, GenerateJob, View
+from scumble_shared.limits import DEFAULT_LIMITS
 from scumble_shared.messages import Capabilities, ModelInfo
 from scumble_shared.schema import decode, loads
 from scumble_shared.tensor import AnyArray, Digest, digest_of
+from scumble_shared.validate import facts_of, validate_job
 
 from ..buffers.convert import read_color, read_depth, read_mask, read_normal
 from ..buffers.files import refused
@@ -35,8 +37,6 @@ def job_of(arguments: argparse.Namespace, capabilities: Capabilities) -> tuple[G
     normal = read_normal(arguments.normal, arguments.normal_space, camera) if arguments.normal else None
     color = read_color(arguments.init_image, "init_image") if arguments.init_image else None
     mask = read_mask(arguments.mask) if arguments.mask else None
-    if mask is not None and color is None:
-        raise refused("mask", "a mask says which part of --init-image is repainted, and there is none")
     buffers = {"depth": depth, "normal": normal, "init_image": color, "mask": mask}
     size = _common_size({name: array for name, array in buffers.items() if array is not None})
     width, height = arguments.size or size or (model.width, model.height)
@@ -63,6 +63,8 @@ def job_of(arguments: argparse.Namespace, capabilities: Capabilities) -> tuple[G
         mask=digests["mask"],
         denoising_strength=_given(arguments.denoising_strength, 1.0),
     )
+    facts = {digest: facts_of(array) for digest, array in tensors.items()}
+    validate_job(job, DEFAULT_LIMITS, capabilities, facts)
     return job, tensors
 
 
