@@ -134,7 +134,8 @@ class TestControls:
         assert refusal("--control", text).info.field == "control"
 
     def test_default_to_what_is_given_and_the_model_knows(self, depth):
-        assert job("--depth", depth).controls == ()  # this model knows none
+        assert job("--depth", depth).controls == (Control("depth"),)
+        assert job().controls == ()
 
 
 class TestCamera:

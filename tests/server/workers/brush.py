@@ -29,7 +29,7 @@ class AcceleratorError(RuntimeError):
     """Named as torch's."""
 
 
-BRUSH = ModelInfo("brush", "Brush", "test", "euler", 4, 1.0, 64, 64)
+BRUSH = ModelInfo("brush", "Brush", "test", "euler", 4, 1.0, 64, 64, control_kinds=("depth", "normal"))
 
 
 class Brush:
