@@ -118,7 +118,9 @@ def _unet(in_channels: int) -> UNet2DConditionModel:
 def _controlnet(unet: UNet2DConditionModel) -> ControlNetModel:
     """A copy of the UNet's encoder, as training starts from; but its outputs, zero at that point, are set going."""
     controlnet = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(8, 16, 16, 32))
-    outputs = [*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block]
-    for layer in (*outputs, controlnet.controlnet_cond_embedding.conv_out):
-        torch.nn.init.normal_(layer.weight, std=0.05)
+    for layer in (*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block):
+        torch.nn.init.normal_(layer.weight, std=0.15)
+    embedding = controlnet.controlnet_cond_embedding
+    for layer in (embedding.conv_in, *embedding.blocks, embedding.conv_out):
+        torch.nn.init.normal_(layer.weight, std=1.5 / layer.weight[0].numel() ** 0.5)
     return controlnet

@@ -1,0 +1,82 @@
+"""A real, tiny model (diffusers and transformers classes, random weights) and hooks that remember what they heard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scumble_server.engine.device import resolve_device
+from scumble_server.engine.families import family_of
+from scumble_server.engine.family import LoadedModel
+from scumble_server.models.entries import ModelEntry
+from scumble_server.models.scan import scan
+from scumble_server.models.seeded import write_seeded_model
+from scumble_server.service import JobCancelled
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def models_folder(tmp_path_factory) -> Path:
+    """"tiny" has 4 input channels, "tiny-inpainting" 9."""
+    folder = tmp_path_factory.mktemp("models")
+    write_seeded_model(folder / "tiny")
+    write_seeded_model(folder / "tiny-inpainting", seed=1, in_channels=9)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def entries(models_folder) -> dict[str, ModelEntry]:
+    return {entry.id: entry for entry in scan((models_folder,), builtin=False).models}
+
+
+@pytest.fixture(scope="session")
+def tiny(entries) -> LoadedModel:
+    return family_of("starter").load_model(entries["tiny"], resolve_device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def tiny_inpainting(entries) -> LoadedModel:
+    return family_of("starter").load_model(entries["tiny-inpainting"], resolve_device("cpu"))
+
+
+@dataclass
+class Hooks:
+    """cancel_after: the number of steps after which the job is cancelled."""
+
+    looking: bool = True
+    cancel_after: int | None = None
+    stages: list[tuple[str, int, int, float | None]] = field(default_factory=list)
+    previews: list[np.ndarray] = field(default_factory=list)
+
+    def progress(self, stage: str, step: int = 0, steps: int = 0, fraction: float | None = None) -> None:
+        self.stages.append((stage, step, steps, fraction))
+
+    def wants_preview(self) -> bool:
+        return self.looking
+
+    def preview(self, image: np.ndarray, step: int, steps: int) -> None:
+        self.previews.append(image)
+
+    def check_cancelled(self) -> None:
+        steps_done = sum(stage == "denoising" for stage, *_ in self.stages)
+        if self.cancel_after is not None and steps_done >= self.cancel_after:
+            raise JobCancelled
+
+
+@pytest.fixture
+def hooks() -> Hooks:
+    return Hooks()
+
+
+def picture(seed: int, width: int = 64, height: int = 64) -> np.ndarray:
+    """A smooth random picture, uint8 H x W x 3."""
+    coarse = torch.rand(1, 3, 5, 5, generator=torch.Generator().manual_seed(seed))
+    smooth = torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1)
+    return (smooth[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
