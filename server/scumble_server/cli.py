@@ -16,6 +16,7 @@ COMMANDS = {
     "serve": "run the server on this machine",
     "demo": "make pictures of a real Blender scene with the built-in model",
     "models": "list the models the server can use",
+    "download": "fetch, import, verify and delete models",
     "generate": "make images from depth and normal files, without Blender",
     "doctor": "say what device, memory, models and problems there are",
     "build-addon": "build the Blender extension zip",

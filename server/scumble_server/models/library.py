@@ -85,7 +85,7 @@ class Library:
     """One library folder; created when something is first put there."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder if folder is not None else default_model_dirs()[0]
+        self.folder = (folder if folder is not None else default_model_dirs()[0]).expanduser()
         self._own = self.folder / ".scumble"
 
     def records(self) -> tuple[LibraryRecord, ...]:

@@ -10,6 +10,8 @@ from scumble_shared.job import DEFAULT_MODEL
 
 __all__ = ["check_file", "check_id", "check_part", "id_from"]
 
+ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
+ID_LENGTH = 60
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
 """Names that Windows gives to devices, with any ending; refused everywhere, since libraries travel on disks."""
@@ -42,11 +44,15 @@ CODE = {
 def check_id(text: str, field: str = "id") -> str:
     """``text`` if it can be the id of a model in the library. Raises ScumbleError INVALID_FIELD otherwise.
 
-    Letters, digits, ``.``, ``_`` and ``-``, at most 100, no Windows device name, not the built-in model's id.
+    Small letters and digits with single ``-`` between, at most 60: what the index would make of it, so that both use
+    the same id. No Windows device name, not the built-in model's id.
     """
-    if text.lower() == DEFAULT_MODEL:
+    if text == DEFAULT_MODEL:
         raise ScumbleError(ErrorCode.INVALID_FIELD, f"{text!r} is the built-in model's id", field=field)
-    return check_part(text, field)
+    if not ID.fullmatch(text) or len(text) > ID_LENGTH or RESERVED.fullmatch(text):
+        message = f"{text[:80]!r} can't be an id; use small letters and digits with '-' between"
+        raise ScumbleError(ErrorCode.INVALID_FIELD, message, field=field, remedy=Remedy("Choose a plain name"))
+    return text
 
 
 def check_part(text: str, field: str) -> str:
@@ -96,5 +102,5 @@ def id_from(name: str) -> str:
 
     Raises ScumbleError INVALID_FIELD if nothing usable is left.
     """
-    last = re.split(r"[/\\]", name)[-1].removesuffix(".safetensors")
-    return check_id(re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip(".-")[:100])
+    last = re.split(r"[/\\]", name.rstrip("/\\"))[-1].lower().removesuffix(".safetensors")
+    return check_id(re.sub(r"[^a-z0-9]+", "-", last)[:ID_LENGTH].strip("-"))

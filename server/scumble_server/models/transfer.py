@@ -71,8 +71,15 @@ def fetch(source: Source, target: Path, network: Network, hooks: TransferHooks) 
     MODEL_INVALID if size or checksum differ from ``source``.
     """
     transfer = _Transfer(source, target, network, hooks)
+    try:
+        return _checked(transfer, source)
+    finally:
+        transfer.tidy()
+
+
+def _checked(transfer: _Transfer, source: Source) -> Fetched:
     for attempt in (1, 2):
-        resumed = with_retries(transfer.attempt, network, hooks, transfer.farthest)
+        resumed = with_retries(transfer.attempt, transfer.network, transfer.hooks, transfer.farthest)
         problem = transfer.problem()
         if not problem:
             break
@@ -178,13 +185,7 @@ class _Transfer:
         Raises Dropped with the part kept.
         """
         try:
-            self.target.parent.mkdir(parents=True, exist_ok=True)
-            with self.part.open("r+b" if self.part.exists() else "w+b") as file:
-                resumed = self._recall(file)
-                if self.total is None or self.offset < self.total:
-                    self._receive(file)
-                file.flush()
-                os.fsync(file.fileno())
+            return self._into_part()
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise _disk_full(f"the disk of {self.target.parent} is full") from error
@@ -193,6 +194,15 @@ class _Transfer:
         except _OverrunError as error:
             self.discard()
             raise ScumbleError(ErrorCode.MODEL_INVALID, str(error), field="size") from error
+
+    def _into_part(self) -> bool:
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        with self.part.open("r+b" if self.part.exists() else "w+b") as file:
+            resumed = self._recall(file)
+            if self.total is None or self.offset < self.total:
+                self._receive(file)
+            file.flush()
+            os.fsync(file.fileno())
         return resumed
 
     def problem(self) -> str:
@@ -209,6 +219,12 @@ class _Transfer:
         self.part.unlink(missing_ok=True)
         self.note.unlink(missing_ok=True)
         self.total = self.source.size
+        self.high_water = 0
+
+    def tidy(self) -> None:
+        """A part in which nothing ever arrived is only confusing."""
+        if self.part.is_file() and not self.part.stat().st_size:
+            self.discard()
 
     def finish(self) -> Fetched:
         os.replace(self.part, self.target)
@@ -286,12 +302,13 @@ class _Transfer:
                 self._start_over(file)
                 raise Dropped(f"{shown(self.source.url)} sent another part than asked for; it starts afresh", 0.0)
         else:
-            total = None
-            self._start_over(file)
+            start, total = 0, None
         length = response.headers.get("Content-Length", "")
         if total is None and length.isdecimal():
-            total = self.offset + int(length)
+            total = start + int(length)
         self._check_total(total)
+        if not start:
+            self._start_over(file)
         self._write_note(response)
         self.hooks.progress(self.offset, self.total)
         return True
@@ -308,7 +325,7 @@ class _Transfer:
             raise ScumbleError(ErrorCode.MODEL_INVALID, message, field="size", remedy=remedy)
         if total > MAXIMUM_BYTES:
             raise ScumbleError(ErrorCode.TOO_LARGE, f"{shown(self.source.url)} has {total} bytes", field="size")
-        check_disk(self.target.parent, total - self.offset, self.network)
+        check_disk(self.target.parent, total - self.part.stat().st_size, self.network)
         self.total = total
 
     def _write_note(self, response: Response) -> None:

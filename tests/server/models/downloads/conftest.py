@@ -1,0 +1,91 @@
+"""A file server that misbehaves on command, and a network that doesn't wait long."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
+from scumble_server.models.transfer_http import Network
+
+sys.path.insert(0, str(Path(__file__).parent))  # makes file_server importable by the tests here
+
+from file_server import FileServer
+
+
+class Watch:
+    """Hooks that remember; ``stop_at`` ends the download when that many bytes are there."""
+
+    class Stopped(Exception):
+        pass
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.stop_at, self.steps = stop_at, []
+
+    def progress(self, done, total):
+        self.steps.append((done, total))
+
+    def check_cancelled(self):
+        if self.stop_at is not None and self.steps and self.steps[-1][0] >= self.stop_at:
+            raise self.Stopped
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(monkeypatch):
+    """Proxies, tokens and mirrors of whoever runs the tests."""
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy") or name.startswith(("HF_", "SCUMBLE_", "CIVITAI_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def start_server():
+    servers = []
+
+    def start(prepare=lambda server: None):
+        server = FileServer()
+        prepare(server)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.over.set()
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def server(start_server):
+    return start_server()
+
+
+@pytest.fixture
+def network(server):
+    return Network(hub=server.url, timeout=0.4, attempts=3, backoff=0.01, minimum_rate=1, disk_reserve=0)
+
+
+@pytest.fixture
+def watch():
+    return Watch()
+
+
+@pytest.fixture
+def watch_until():
+    return Watch
+
+
+@pytest.fixture
+def weights():
+    """Bytes of a small .safetensors file, of tensors with these names; another seed, another content."""
+
+    def weights(*names, seed=0, size=64):
+        random = np.random.default_rng(seed)
+        return save({name: random.normal(size=(size, size)).astype(np.float32) for name in names or ("a", "b")})
+
+    return weights
