@@ -53,11 +53,12 @@ def _fill(
     material = _id_material()
     copies: dict[int, bpy.types.Mesh] = {}
 
-    def visit(mesh_uid: int, thing: bpy.types.Object) -> None:
+    def visit(mesh_uid: int, thing: bpy.types.Object) -> bool:
         copy = bpy.data.meshes.new_from_object(thing, depsgraph=depsgraph)
         copy.materials.clear()
         copy.materials.append(material)
         copies[mesh_uid] = copy
+        return len(copy.polygons) > 0
 
     shown = walk(depsgraph, visible, holdout, visit)
     origin = bpy.data.objects.new(NAME, None)

@@ -59,7 +59,7 @@ class GpuPath:
         if self._shader is None:
             self._shader = geometry_shader()
         shown, batches = self._batches(depsgraph, visible, holdout)
-        drawn = sorted((s for s in shown if batches[s.mesh_uid] is not None), key=lambda s: s.mesh_uid)
+        drawn = sorted(shown, key=lambda surface: surface.mesh_uid)
         target = self._target(camera.width, camera.height)
         with _plain_state(), target.framebuffer.bind():
             target.clear()
@@ -79,12 +79,13 @@ class GpuPath:
         known = self._scenes.pop(key, {})
         batches: dict[int, gpu.types.GPUBatch | None] = {}
 
-        def visit(mesh_uid: int, thing: bpy.types.Object) -> None:
+        def visit(mesh_uid: int, thing: bpy.types.Object) -> bool:
             if mesh_uid not in known or thing.mode == "SCULPT":
                 self.batches_built += 1
                 batches[mesh_uid] = _build(thing)
             else:
                 batches[mesh_uid] = known[mesh_uid]
+            return batches[mesh_uid] is not None
 
         shown = walk(depsgraph, visible, holdout, visit)
         self._scenes[key] = batches

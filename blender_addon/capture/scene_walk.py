@@ -23,7 +23,7 @@ HOLDOUT_ID = 65535
 """Drawn by surfaces that only hide what is behind them; such pixels become background."""
 
 Visibility = Callable[[bpy.types.DepsgraphObjectInstance], bool]
-MeshVisitor = Callable[[int, bpy.types.Object], None]
+MeshVisitor = Callable[[int, bpy.types.Object], bool]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,30 +44,26 @@ def walk(
 ) -> list[ShownSurface]:
     """All surfaces of ``depsgraph`` for which ``visible`` is true, in the graph's order, numbered from 1.
 
-    visit: called once for every mesh met, with its uid and an evaluated object that carries it; the object is only
-    valid during the call.
+    visit: called once for every mesh met, with its uid and an evaluated object that carries it (valid only during the
+    call); says whether it has faces. What has none isn't shown.
     Raises SCENE for more surfaces than an id buffer can tell apart.
     """
     shown: list[ShownSurface] = []
-    met: set[int] = set()
+    solid: dict[int, bool] = {}
     for instance in depsgraph.object_instances:
         thing = instance.object
         if thing.type != "MESH" or not visible(instance):
             continue
-        mesh_uid = _mesh_uid(thing)
-        if mesh_uid not in met:
-            met.add(mesh_uid)
-            visit(mesh_uid, thing)
-        shown.append(_surface(instance, mesh_uid, len(shown) + 1, holdout))
+        mesh_uid = int(thing.data.session_uid)
+        if mesh_uid not in solid:
+            solid[mesh_uid] = visit(mesh_uid, thing)
+        if solid[mesh_uid]:
+            shown.append(_surface(instance, mesh_uid, len(shown) + 1, holdout))
     if len(shown) > MAX_OBJECT_ID:
         raise scene_error(
             f"the view shows {len(shown)} surfaces; at most {MAX_OBJECT_ID} can be told apart. Hide some."
         )
     return shown
-
-
-def _mesh_uid(thing: bpy.types.Object) -> int:
-    return int(thing.data.session_uid)
 
 
 def _surface(
