@@ -20,7 +20,7 @@ from .safetensors_header import BadFileError, read_header
 
 __all__ = ["default_model_dirs", "scan"]
 
-SUPPORTED = ("sd15", "sd15-custom")
+SUPPORTED = ("sd15", "sd15-custom", "starter")
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 MAX_DEPTH = 5
 WORDS_OF_KIND = {
@@ -76,8 +76,9 @@ class _Collector:
         entry_id = self._unique_id(name)
         try:
             weights, manifest = _read(path)
-            if weights.family not in SUPPORTED:
-                raise BadFileError(f"it is for {family_name(weights.family)}, which this version can't run")
+            family = manifest.family or weights.family
+            if family not in SUPPORTED:
+                raise BadFileError(f"it is for {family_name(family)}, which this version can't run")
             if weights.role == "controlnet":
                 self.controlnets.append(_controlnet(path, entry_id, name, weights.family, manifest))
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,15 +42,28 @@ CHEAP_DECODER = 8_000_000
 """Parameters up to which a decoder is quick enough for previews."""
 
 Loaded = TypeVar("Loaded")
+Components = tuple[Any, Any, Any, Any, Mapping[str, object]]
+"""Tokenizer, text encoder, autoencoder, UNet, and the scheduler's configuration."""
 
 
+@dataclass(frozen=True, slots=True)
 class StableDiffusion15:
-    """The family seam (:class:`..family.Family`) for this architecture."""
+    """The family seam (:class:`..family.Family`) for this architecture.
+
+    configs: folder with the components' configurations for single files.
+    """
+
+    configs: Path = CONFIG_FOLDER
 
     def load_model(self, entry: ModelEntry, device: Device) -> LoadedModel:
         ensure_builtin(entry.path)
-        load = _from_file if entry.path.is_file() else _from_folder
-        tokenizer, text_encoder, vae, unet, config = _guarded(entry.name, lambda: load(entry, device.dtype))
+
+        def load() -> Components:
+            if entry.path.is_file():
+                return _from_file(entry, device.dtype, self.configs)
+            return _from_folder(entry.path, device.dtype)
+
+        tokenizer, text_encoder, vae, unet, config = _guarded(entry.name, load)
         for module in (text_encoder, vae, unet):
             module.requires_grad_(False).eval().to(device.torch_device)
         if device.is_gpu:
@@ -72,7 +86,7 @@ class StableDiffusion15:
 
     def load_controlnet(self, entry: ControlNetEntry, model: LoadedModel) -> LoadedControlNet:
         dtype = model.device.dtype
-        net = _guarded(entry.name, lambda: _controlnet(entry.path, dtype))
+        net = _guarded(entry.name, lambda: _controlnet(entry.path, dtype, self.configs))
         for name in ("cross_attention_dim", "block_out_channels", "layers_per_block"):
             if _plain(net.config[name]) != _plain(model.unet.config[name]):
                 raise ScumbleError(
@@ -95,8 +109,7 @@ class _SwapChannels(torch.nn.Module):
         return image.flip(1)
 
 
-def _from_folder(entry: ModelEntry, dtype: torch.dtype) -> tuple[Any, Any, Any, Any, Mapping[str, object]]:
-    folder = entry.path
+def _from_folder(folder: Path, dtype: torch.dtype) -> Components:
     scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
     text_encoder = folder / "text_encoder"
     return (
@@ -108,16 +121,16 @@ def _from_folder(entry: ModelEntry, dtype: torch.dtype) -> tuple[Any, Any, Any, 
     )
 
 
-def _from_file(entry: ModelEntry, dtype: torch.dtype) -> tuple[Any, Any, Any, Any, Mapping[str, object]]:
+def _from_file(entry: ModelEntry, dtype: torch.dtype, configs: Path) -> Components:
     weights = load_file(entry.path)
-    options = {"config": str(CONFIG_FOLDER), "torch_dtype": dtype, "local_files_only": True}
+    options = {"config": str(configs), "torch_dtype": dtype, "local_files_only": True}
     vocab, merges = clip_tokenizer_tables()
-    scheduler = json.loads((CONFIG_FOLDER / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
+    scheduler = json.loads((configs / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
     text_encoder = create_diffusers_clip_model_from_ldm(
         CLIPTextModel,
         dict(weights),
         subfolder="text_encoder",
-        config=str(CONFIG_FOLDER),
+        config=str(configs),
         torch_dtype=dtype,
         local_files_only=True,
     )
@@ -132,11 +145,11 @@ def _from_file(entry: ModelEntry, dtype: torch.dtype) -> tuple[Any, Any, Any, An
     )
 
 
-def _controlnet(path: Path, dtype: torch.dtype) -> Any:
+def _controlnet(path: Path, dtype: torch.dtype, configs: Path) -> Any:
     if path.is_dir():
         return _component(ControlNetModel, path, dtype)
     return ControlNetModel.from_single_file(
-        load_file(path), config=str(CONFIG_FOLDER), subfolder="controlnet", torch_dtype=dtype, local_files_only=True
+        load_file(path), config=str(configs), subfolder="controlnet", torch_dtype=dtype, local_files_only=True
     )
 
 
