@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from brush import Brush, paint
 from PIL import Image
 from scumble_server.commands.generate import add_arguments, generate
 from scumble_server.commands.generate_job import job_of
@@ -18,9 +17,6 @@ from scumble_shared.camera import Camera, look_at, perspective
 from scumble_shared.errors import ErrorCode, ScumbleError
 from scumble_shared.job import Control
 from scumble_shared.schema import dumps
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "workers"))
-from brush import Brush, paint
 
 
 def parse(*words) -> argparse.Namespace:

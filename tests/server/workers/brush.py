@@ -100,3 +100,10 @@ def paint(job: GenerateJob) -> AnyArray:
     """uint8 H x W x 3: what a job's picture is, by its prompt and seed alone."""
     key = int.from_bytes(hashlib.sha256(f"{job.prompt}:{job.seed}".encode()).digest()[:8], "little")
     return np.random.default_rng(key).integers(0, 256, (job.height, job.width, 3), dtype=np.uint8)
+
+
+class NeverReady(Brush):
+    """Its engine takes for ever to build, as a large one may seem to."""
+
+    def __init__(self) -> None:
+        threading.Event().wait()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 from scumble_server.service import (
@@ -21,8 +19,6 @@ from scumble_server.service import (
 from scumble_server.workers.service import WorkerService
 from scumble_server.workers.spec import ExecutorSpec
 from scumble_server.workers.supervisor import SupervisorPolicy
-
-sys.path.insert(0, str(Path(__file__).parent))  # spawned processes inherit it, and so find brush.py
 
 FAST = SupervisorPolicy(restart_delay=0.01, restart_delay_max=0.05, stop_grace=2.0, cancel_grace=0.3)
 FINAL = (JobResultUpdate, JobFailedUpdate, JobCancelledUpdate)
