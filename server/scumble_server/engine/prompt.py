@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
+from itertools import accumulate
 
 __all__ = ["Piece", "parse"]
 
 STRONGER = 1.1
 """What one pair of round brackets multiplies attention by; square ones divide by it."""
 MAX_WEIGHT = 10.0
-LARGE = 1e6
-"""Bound while brackets are still open, so that thousands of them can't reach infinity."""
+LOG_MAX = math.log(MAX_WEIGHT)
 
 TOKEN = re.compile(r"\\[()\[\]\\]|[()\[\]]|:\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*\)|[^\\()\[\]:]+|.", re.DOTALL)
 BREAK = re.compile(r"\s*\bBREAK\b\s*")
@@ -30,38 +31,46 @@ def parse(prompt: str) -> tuple[Piece, ...]:
     """Brackets nest and multiply; a weight is kept within 0 to 10; what isn't closed holds to the end.
 
     A colon is syntax only in "(...:1.3)". Neighbouring pieces of equal weight are one, so a plain prompt is one piece.
-    Time is linear in the length for brackets not nested deep; the result of no text is no pieces.
+    No text gives no pieces. Time is linear in the length.
     """
     texts: list[str] = []
-    weights: list[float] = []
-    round_opened: list[int] = []
-    square_opened: list[int] = []
+    spans: list[tuple[int, int, float]] = []  # from text, up to text, factor
+    opened: dict[str, list[int]] = {"(": [], "[": []}
 
-    def multiply(start: int, factor: float) -> None:
-        for index in range(start, len(weights)):
-            weights[index] = min(weights[index] * factor, LARGE)
+    def close(bracket: str, factor: float) -> None:
+        spans.append((opened[bracket].pop(), len(texts), factor))
 
     for match in TOKEN.finditer(prompt):
         token, weight = match.group(0), match.group(1)
-        if weight is not None and round_opened:
-            multiply(round_opened.pop(), min(float(weight), MAX_WEIGHT))
-        elif token == "(":
-            round_opened.append(len(weights))
-        elif token == "[":
-            square_opened.append(len(weights))
-        elif token == ")" and round_opened:
-            multiply(round_opened.pop(), STRONGER)
-        elif token == "]" and square_opened:
-            multiply(square_opened.pop(), 1.0 / STRONGER)
+        if weight is not None and opened["("]:
+            close("(", min(float(weight), MAX_WEIGHT))
+        elif token in opened:
+            opened[token].append(len(texts))
+        elif token == ")" and opened["("]:
+            close("(", STRONGER)
+        elif token == "]" and opened["["]:
+            close("[", 1.0 / STRONGER)
         else:
             is_escape = len(token) == 2 and token[0] == "\\"
             texts.append(token[1] if is_escape else token)
-            weights.append(1.0)
-    for start in round_opened:
-        multiply(start, STRONGER)
-    for start in square_opened:
-        multiply(start, 1.0 / STRONGER)
-    return _join(texts, weights)
+    for bracket, factor in (("(", STRONGER), ("[", 1.0 / STRONGER)):
+        while opened[bracket]:
+            close(bracket, factor)
+    return _join(texts, _weights(spans, len(texts)))
+
+
+def _weights(spans: list[tuple[int, int, float]], count: int) -> list[float]:
+    """The product of all spans over each text, as running sums of logarithms."""
+    logarithms, zeros = [0.0] * (count + 1), [0] * (count + 1)
+    for start, end, factor in spans:
+        if factor > 0.0:
+            logarithms[start] += math.log(factor)
+            logarithms[end] -= math.log(factor)
+        else:
+            zeros[start] += 1
+            zeros[end] -= 1
+    totals = zip(accumulate(logarithms), accumulate(zeros), strict=True)
+    return [0.0 if nothing else round(math.exp(min(total, LOG_MAX)), 6) for total, nothing in totals][:count]
 
 
 def _join(texts: list[str], weights: list[float]) -> tuple[Piece, ...]:
@@ -76,5 +85,5 @@ def _join(texts: list[str], weights: list[float]) -> tuple[Piece, ...]:
     for parts, weight in joined:
         for number, text in enumerate(BREAK.split("".join(parts))):
             if text or number:
-                pieces.append(Piece(text, min(max(weight, 0.0), MAX_WEIGHT), starts_chunk=number > 0))
+                pieces.append(Piece(text, weight, starts_chunk=number > 0))
     return tuple(pieces)

@@ -24,7 +24,7 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def models_folder(tmp_path_factory) -> Path:
-    """"tiny" has 4 input channels, "tiny-inpainting" 9."""
+    """ "tiny" has 4 input channels, "tiny-inpainting" 9."""
     folder = tmp_path_factory.mktemp("models")
     write_seeded_model(folder / "tiny")
     write_seeded_model(folder / "tiny-inpainting", seed=1, in_channels=9)

@@ -23,11 +23,11 @@ from scumble_server.engine.extensions.controls import ActiveControl
 from scumble_server.engine.families import family_of
 from scumble_server.engine.generate import Timings, generate
 from scumble_server.engine.samplers import TABLE
-
 from scumble_shared.job import SAMPLERS, GenerateJob
 
 from .conftest import Hooks, picture
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 PROMPT, NEGATIVE = "a mossy brick wall at dusk", "blurry"
 STEPS = 5
 
@@ -94,9 +94,7 @@ def assert_same(ours: np.ndarray, theirs: np.ndarray) -> None:
 @pytest.mark.parametrize("sampler", SAMPLERS)
 class TestEverySampler:
     def test_text_to_image(self, tiny, sampler):
-        theirs = pixels_of(
-            pipeline(StableDiffusionPipeline, tiny, sampler), 7, guidance_scale=4.0, width=64, height=64
-        )
+        theirs = pixels_of(pipeline(StableDiffusionPipeline, tiny, sampler), 7, guidance_scale=4.0, width=64, height=64)
         assert_same(run(job(sampler=sampler), tiny)[0], theirs)
 
     def test_one_controlnet(self, tiny, nets, reference_nets, sampler):

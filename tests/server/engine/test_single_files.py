@@ -13,14 +13,14 @@ from scumble_server.engine.extensions.controls import ActiveControl
 from scumble_server.engine.families.sd15 import CONFIG_FOLDER, StableDiffusion15
 from scumble_server.engine.generate import Timings, generate
 from scumble_server.models.scan import scan
-from transformers import CLIPTextConfig, CLIPTextModel
-
 from scumble_shared.errors import ErrorCode, ScumbleError
 from scumble_shared.job import GenerateJob
+from transformers import CLIPTextConfig, CLIPTextModel
 
 from . import ldm_layout
 from .conftest import Hooks, picture
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 CPU = resolve_device("cpu")
 
 
