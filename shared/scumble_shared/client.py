@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from .codec import RAW, Assembler, Codecs, decode_binary, decode_text, describe, encode_binary, encode_text, pieces_of
+from .codec import RAW, Assembler, Codecs, decode_binary, decode_text, describe, encode_frames, encode_text
 from .errors import ErrorCode, ErrorInfo, Remedy, RemedyAction, ScumbleError
 from .job import Job, tensors_of
 from .limits import DEFAULT_LIMITS, Limits
@@ -54,6 +54,7 @@ __all__ = ["Arrived", "ClientSession", "ClientState"]
 KNOWN_TENSORS = 4096
 """Addresses remembered as uploaded. Forgetting one costs an upload, remembering one too many a round trip."""
 
+GROUP_BYTES = 256 * 1024
 FINISHED_JOBS = 256
 UPLOAD_ATTEMPTS = 3
 
@@ -342,13 +343,12 @@ class ClientSession:
         self._orders.append(_SubmitOrder(job_id))
 
     def _grouped(self, digests: Iterable[Digest], tensors: Mapping[Digest, AnyArray]) -> Iterator[tuple[Digest, ...]]:
-        """As few frames as the limits allow; what is over them alone goes in pieces."""
+        """Small tensors together; a large one by itself, so that the server checks it while the next one travels."""
         group: list[Digest] = []
         size = 0
-        room = self.limits.message_bytes // 2  # leaves ample space for the header
         for digest in digests:
             nbytes = tensors[digest].nbytes
-            if group and (size + nbytes > room or len(group) == self.limits.blobs_per_frame):
+            if group and (size + nbytes > GROUP_BYTES or len(group) == self.limits.blobs_per_frame):
                 yield tuple(group)
                 group, size = [], 0
             group.append(digest)
@@ -371,7 +371,7 @@ class ClientSession:
                 self._known.pop(digest, None)
         if not found:
             return iter(())
-        return pieces_of(encode_binary(Upload(infos), arrays, self._codecs), self.limits)
+        return encode_frames(Upload(infos), arrays, self.limits, self._codecs)
 
     def _remember(self, digests: Iterable[Digest]) -> None:
         for digest in digests:

@@ -13,9 +13,9 @@ binary frame, little-endian::
     12+8n   j        the message as JSON, UTF-8; its ``tensors[i]`` describes blob i
             ...      the blobs, each padded in front with zeros to a multiple of 8 from the start of the frame
 
-so that a raw blob can be used where it lies. A frame over ``limits.message_bytes`` travels in *pieces*: binary
-frames of magic "SCMP", version 1, flags (1 in the last piece, otherwise 0), two zero bytes, then the next bytes of
-the whole. Other messages may be sent between two pieces, other frames with tensors may not.
+so that a raw blob can be used where it lies. A large frame travels in *pieces*: binary frames of magic "SCMP",
+version 1, three zero bytes, the length of the whole (8 bytes), then the next bytes of the whole. Text frames may be
+sent between two pieces (that is how a cancel overtakes an upload), other binary frames may not.
 
 Decoders raise :class:`ScumbleError` and nothing else (INVALID_MESSAGE, INVALID_FIELD, TOO_LARGE, UNSUPPORTED), and
 look at every size before they allocate.
@@ -49,18 +49,22 @@ __all__ = [
     "decode_text",
     "describe",
     "encode_binary",
+    "encode_frames",
     "encode_text",
-    "pieces_of",
 ]
 
 MAGIC = b"SCMB"
 PIECE_MAGIC = b"SCMP"
 LAYOUT_VERSION = 1
 ALIGNMENT = 8
-PIECE_BYTES = 4 * 1024 * 1024
+WHOLE_BYTES = 1024 * 1024
+"""Frames up to this size travel whole."""
+
+PIECE_BYTES = 512 * 1024
+"""Of a larger frame in one piece: small enough that both ends work at the same time."""
+
 PREFIX = struct.Struct("<4sBBHI")
-PIECE_PREFIX = struct.Struct("<4sBBH")
-LAST_PIECE = 1
+PIECE_PREFIX = struct.Struct("<4sB3xQ")
 
 Message = ClientMessage | ServerMessage
 MessageWithTensors = Upload | Preview | Result
@@ -162,10 +166,32 @@ def _utf8_length(text: str) -> int:
 def encode_binary(
     message: MessageWithTensors, arrays: Sequence[AnyArray], codecs: Codecs = RAW, *, lossy: bool = False
 ) -> bytes:
-    """``message.tensors[i]`` describes ``arrays[i]``; its ``codec`` says how it is written.
+    """The whole frame. ``message.tensors[i]`` describes ``arrays[i]``; its ``codec`` says how it is written.
 
     lossy: allow loss where the codec has it (previews). Raises ScumbleError for a dtype that can't travel.
     """
+    return b"".join(_parts_of(message, arrays, codecs, lossy))
+
+
+def encode_frames(
+    message: MessageWithTensors,
+    arrays: Sequence[AnyArray],
+    limits: Limits = DEFAULT_LIMITS,
+    codecs: Codecs = RAW,
+    *,
+    lossy: bool = False,
+) -> Iterator[bytes]:
+    """What to send for a message: its frame, or the pieces of it. Arguments as for :func:`encode_binary`."""
+    parts = _parts_of(message, arrays, codecs, lossy)
+    total = sum(map(len, parts))
+    if total <= min(WHOLE_BYTES, limits.message_bytes):
+        return iter([b"".join(parts)])
+    return _pieces(parts, total, min(PIECE_BYTES, limits.message_bytes) - PIECE_PREFIX.size)
+
+
+def _parts_of(
+    message: MessageWithTensors, arrays: Sequence[AnyArray], codecs: Codecs, lossy: bool
+) -> list[bytes | memoryview]:
     blobs = []
     for info, array in zip(message.tensors, arrays, strict=True):
         if array.dtype.name not in DTYPES:
@@ -183,10 +209,27 @@ def encode_binary(
         padding = -position % ALIGNMENT
         parts += [bytes(padding), blob]
         position += padding + len(blob)
-    return b"".join(parts)
+    return parts
 
 
-def decode_binary(data: bytes | bytearray, kind: Any, limits: Limits = DEFAULT_LIMITS, codecs: Codecs = RAW) -> Frame:
+def _pieces(parts: list[bytes | memoryview], total: int, size: int) -> Iterator[bytes]:
+    """``parts`` in a row, cut anew into pieces of ``size`` bytes; each byte is copied once."""
+    prefix = PIECE_PREFIX.pack(PIECE_MAGIC, LAYOUT_VERSION, total)
+    piece: list[bytes | memoryview] = [prefix]
+    room = size
+    for part in parts:
+        rest = memoryview(part)
+        while len(rest):
+            piece.append(rest[:room])
+            rest, room = rest[room:], room - len(piece[-1])
+            if not room:
+                yield b"".join(piece)
+                piece, room = [prefix], size
+    if len(piece) > 1:
+        yield b"".join(piece)
+
+
+def decode_binary(data: bytes | memoryview, kind: Any, limits: Limits = DEFAULT_LIMITS, codecs: Codecs = RAW) -> Frame:
     """A whole binary frame -> one message of the union ``kind`` with its tensors."""
     view = memoryview(data).toreadonly()
     if len(view) > limits.transfer_bytes:
@@ -272,50 +315,56 @@ def _bytes_of(info: TensorInfo) -> int:
 # --- pieces -----------------------------------------------------------------------------------------
 
 
-def pieces_of(frame: bytes, limits: Limits = DEFAULT_LIMITS) -> Iterator[bytes]:
-    """What to send for a binary frame: itself, or its pieces if it is over ``limits.message_bytes``."""
-    if len(frame) <= limits.message_bytes:
-        yield frame
-        return
-    size = min(PIECE_BYTES, limits.message_bytes - PIECE_PREFIX.size)
-    view = memoryview(frame)
-    for start in range(0, len(frame), size):
-        flags = LAST_PIECE if start + size >= len(frame) else 0
-        yield b"".join((PIECE_PREFIX.pack(PIECE_MAGIC, LAYOUT_VERSION, flags, 0), view[start : start + size]))
-
-
 class Assembler:
-    """Puts the pieces of one connection together again. After an error it waits for the next frame."""
+    """Puts the pieces of one connection together again. After an error it goes on with the next frame."""
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self._limits = limits
-        self._buffer: bytearray | None = None
-        self._skipping = False
+        self._whole = memoryview(b"")
+        self._filled = 0
+        self._skip = 0  # bytes still to come of a frame that was refused
 
-    def feed(self, data: bytes) -> bytes | bytearray | None:
-        """One received binary frame -> a whole frame, or None until the last piece has come."""
+    def feed(self, data: bytes) -> bytes | memoryview | None:
+        """One received binary frame -> a whole frame, or None until the last piece has come.
+
+        Raises ScumbleError INVALID_MESSAGE for pieces that don't belong together, TOO_LARGE over
+        ``limits.transfer_bytes``; nothing is allocated for those.
+        """
         if not data.startswith(PIECE_MAGIC):
-            if self._buffer is not None:
-                self._buffer = None
-                raise _broken("a new frame before the last piece of another")
+            if self._filled:
+                self._refuse(len(self._whole) - self._filled)
+                raise _broken("another frame before the last piece")
             return data
-        if len(data) < PIECE_PREFIX.size:
-            raise _broken("a piece shorter than its prefix")
-        _, version, flags, zero = PIECE_PREFIX.unpack_from(data)
-        if version != LAYOUT_VERSION or flags not in (0, LAST_PIECE) or zero:
-            raise _broken(f"pieces of layout version {version} with flags {flags} aren't known here")
-        last = flags == LAST_PIECE
-        if self._skipping:
-            self._skipping = not last
+        if len(data) <= PIECE_PREFIX.size:
+            raise _broken("an empty piece")
+        _, version, total = PIECE_PREFIX.unpack_from(data)
+        if version != LAYOUT_VERSION or any(data[5:8]):
+            raise _broken(f"pieces of layout version {version} aren't known here")
+        content = memoryview(data)[PIECE_PREFIX.size :]
+        if self._skip:
+            self._skip = max(self._skip - len(content), 0)
             return None
-        whole = self._buffer if self._buffer is not None else bytearray()
-        if len(whole) + len(data) - PIECE_PREFIX.size > self._limits.transfer_bytes:
-            self._buffer = None
-            self._skipping = not last
-            raise _too_large("a message", self._limits.transfer_bytes)
-        whole += memoryview(data)[PIECE_PREFIX.size :]
-        self._buffer = None if last else whole
-        return whole if last else None
+        return self._append(content, total)
+
+    def _append(self, content: memoryview, total: int) -> memoryview | None:
+        if not self._filled:
+            if total > self._limits.transfer_bytes:
+                self._refuse(total - len(content))
+                raise _too_large("a message", self._limits.transfer_bytes)
+            self._whole = np.empty(total, np.uint8).data
+        if total != len(self._whole) or self._filled + len(content) > total:
+            self._refuse(0)
+            raise _broken("a piece that doesn't fit those before")
+        self._whole[self._filled : self._filled + len(content)] = content
+        self._filled += len(content)
+        if self._filled < total:
+            return None
+        whole = self._whole
+        self._refuse(0)
+        return whole
+
+    def _refuse(self, skip: int) -> None:
+        self._whole, self._filled, self._skip = memoryview(b""), 0, skip
 
 
 # --- errors -----------------------------------------------------------------------------------------

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from scumble_shared.codec import Assembler, Codecs, decode_binary, encode_binary, encode_text, pieces_of
+from scumble_shared.codec import Assembler, Codecs, decode_binary, encode_frames, encode_text
 from scumble_shared.errors import ScumbleError
 from scumble_shared.limits import Limits
 from scumble_shared.messages import ClientMessage
@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 CLOSE_NOT_IDENTIFIED = 4001
 CLOSE_TOO_SLOW = 4008
 IDENTIFY_SECONDS = 10.0
-INBOX_FRAMES = 4
-THREAD_BYTES = 1024 * 1024
+INBOX_FRAMES = 16
+THREAD_BYTES = 256 * 1024
 """Work on more bytes than this would hold up other connections, so it goes to a thread."""
 
 
@@ -111,7 +111,7 @@ class Connection:
         else:
             self.session.store(tensors)
 
-    def _unpack(self, whole: bytes | bytearray) -> list[CheckedTensor]:
+    def _unpack(self, whole: bytes | memoryview) -> list[CheckedTensor]:
         return check_upload(decode_binary(whole, ClientMessage, self._limits, self._codecs))
 
     async def _write(self) -> None:
@@ -128,20 +128,16 @@ class Connection:
         if not outgoing.tensors:
             await self._websocket.send(encode_text(outgoing.message))
             return
-        heavy = sum(array.nbytes for array in outgoing.tensors) > THREAD_BYTES * 4
-        frame = await asyncio.to_thread(self._encode, outgoing) if heavy else self._encode(outgoing)
-        for piece in pieces_of(frame, self._limits):
-            await self._websocket.send(piece)
+        compressed = any(self.session.codec_for(array) != "raw" for array in outgoing.tensors)
+        frames = await asyncio.to_thread(self._encode, outgoing) if compressed else self._encode(outgoing)
+        for frame in frames:
+            await self._websocket.send(frame)
 
-    def _encode(self, outgoing: Outgoing) -> bytes:
+    def _encode(self, outgoing: Outgoing) -> Iterator[bytes]:
         message = outgoing.message
         infos = tuple(
             replace(info, codec=self.session.codec_for(array))
             for info, array in zip(message.tensors, outgoing.tensors, strict=True)  # type: ignore[union-attr]
         )
-        return encode_binary(
-            replace(message, tensors=infos),  # type: ignore[arg-type]
-            outgoing.tensors,
-            self._codecs,
-            lossy=outgoing.lossy,
-        )
+        described = replace(message, tensors=infos)  # type: ignore[arg-type]
+        return encode_frames(described, outgoing.tensors, self._limits, self._codecs, lossy=outgoing.lossy)  # type: ignore[arg-type]

@@ -84,7 +84,7 @@ class NetServer:
             process_request=edge._process_request,
             compression=None,
             max_size=max(limits.message_bytes, limits.text_bytes),
-            max_queue=4,
+            max_queue=16,
             write_limit=WRITE_BUFFER,
             server_header=None,
             close_timeout=2.0,

@@ -7,7 +7,7 @@ ends exactly once, with its own picture, and its events come in order and withou
 from __future__ import annotations
 
 from collections import deque
-from itertools import count
+from itertools import count, pairwise
 
 import numpy as np
 from desk import Desk, paint
@@ -18,7 +18,7 @@ from scumble_server.net.journal import Journal
 from scumble_server.net.mailbox import Mailbox
 from scumble_server.net.session import KnownTensors, Session, check_upload, read_text
 from scumble_shared.client import UPLOAD_ATTEMPTS, Arrived, ClientSession, ClientState
-from scumble_shared.codec import RAW, Assembler, decode_binary, encode_binary, encode_text, pieces_of
+from scumble_shared.codec import RAW, Assembler, decode_binary, encode_frames, encode_text
 from scumble_shared.job import GenerateJob
 from scumble_shared.limits import Limits
 from scumble_shared.messages import (
@@ -86,7 +86,7 @@ class Line:
         if outgoing is None:
             return False
         if outgoing.tensors:
-            self.to_client.extend(pieces_of(encode_binary(outgoing.message, outgoing.tensors), LIMITS))
+            self.to_client.extend(encode_frames(outgoing.message, outgoing.tensors, LIMITS))
         else:
             self.to_client.append(encode_text(outgoing.message))
         return True
@@ -241,7 +241,7 @@ class LossyLink(RuleBasedStateMachine):
             case _:
                 assert self.evictions > UPLOAD_ATTEMPTS, f"{job_id} ended with {last.message}"
         reliable = [e.message for e in events if isinstance(e.message, Accepted | Started | Result | Failed)]
-        for before, after in zip(reliable, reliable[1:], strict=False):
+        for before, after in pairwise(reliable):
             assert after.seq == before.seq + 1 or after.seq == 1, "1 is another server's first event"
 
 
