@@ -130,8 +130,8 @@ def _paint(
 ) -> tuple[Tensor, Tensor, dict[str, object]]:
     """Texture uint8 S x S x 4, weight uint8 S x S and what happened, of one mesh."""
     size = job.texture_size
-    surface = Surface(mesh)
     texels = rasterise(mesh, size, later=~facing_viewer(mesh, view.camera))
+    surface = Surface(mesh, texels)
     layer = torch.zeros(size * size, 5, device=mesh.device)  # colour, opacity, weight
     count = painted = 0
     for begin in range(0, size * size, CHUNK_TEXELS):

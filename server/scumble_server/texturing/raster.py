@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from .mesh import Mesh
-from .spans import barycentric, barycentric_table, look_up_barycentric, runs, segment_cells
+from .spans import affine_weights, runs, segment_cells
 
-__all__ = ["TexelMap", "Texels", "rasterise", "udim_tiles", "uv_to_texel"]
+__all__ = ["TexelMap", "Texels", "evaluate", "rasterise", "udim_tiles", "uv_to_texel"]
 
 MAX_TILES_PER_TRIANGLE = 16.0
 """A triangle stretched over more repeats of the texture than this has no meaningful texel density; it is skipped."""
@@ -31,39 +31,39 @@ _FREE_EDGE = torch.iinfo(torch.int64).max
 class Texels:
     """N texels that lie on a mesh, in row-major order.
 
-    index: int64 (N,), row * size + column, ascending. triangle: int64 (N,). weights: float32 (N, 3), barycentric.
+    index: int64 (N,), row * size + column, ascending. triangle: int64 (N,). offset: float32 (2, N), the point of the
+    triangle that stands for the texel, in texels right and down of the triangle's anchor.
     """
 
     index: Tensor
     triangle: Tensor
-    weights: Tensor
+    offset: Tensor
 
     def __len__(self) -> int:
         return len(self.index)
 
-    def interpolate(self, corners: Tensor) -> Tensor:
-        """Per-corner values (T, 3, C) -> per-texel values (N, C) of the same dtype."""
-        return torch.einsum("nk,nkc->nc", self.weights.to(corners.dtype), corners[self.triangle])
-
 
 @dataclass(frozen=True, slots=True)
 class TexelMap:
-    """A rasterised UV map; weights are worked out for the part of it that is asked for.
+    """A rasterised UV map; texels are worked out for the part of it that is asked for.
 
     size: side S of the texture. triangle: int32 (S * S,), -1 where no island is. border: int64 (B,), ascending:
-    texels that an island touches without covering their centre; border_weights: float32 (B, 3), the nearest point
-    of the island's outline. overlapped: int64 (O,), texels covered by more than one triangle. skipped: triangles
-    left out for non-finite, zero-area or absurdly large UVs.
+    texels that an island touches without covering their centre; border_points: float64 (B, 2), the nearest point of
+    the island's outline. overlapped: int64 (O,), texels covered by more than one triangle. skipped: triangles left
+    out for non-finite, zero-area or absurdly large UVs. points: float64 (T, 3, 2), the triangles in texel space.
+    anchor, weights: see :func:`.spans.affine_weights`. straddling: bool (T,), over an edge of the texture.
     """
 
     size: int
     triangle: Tensor
     border: Tensor
-    border_weights: Tensor
+    border_points: Tensor
     overlapped: Tensor
     skipped: int
     points: Tensor
-    table: Tensor
+    anchor: Tensor
+    weights: Tensor
+    straddling: Tensor | None
 
     @property
     def covered(self) -> Tensor:
@@ -72,27 +72,43 @@ class TexelMap:
 
     def part(self, begin: int, end: int) -> Texels:
         """Texels on the mesh among flat indices ``begin`` to ``end`` of the texture."""
-        index = torch.nonzero(self.triangle[begin:end] >= 0)[:, 0] + begin
+        return self.at(torch.nonzero(self.triangle[begin:end] >= 0).view(-1) + begin)
+
+    def at(self, index: Tensor) -> Texels:
+        """The given texels, all on the mesh; int64 (N,), ascending."""
+        index = index.contiguous()
         triangle = self.triangle[index].long()
-        x, y = index % self.size, torch.div(index, self.size, rounding_mode="floor")
-        weights = look_up_barycentric(self.table, triangle, x, y)
-        self._repair_straddling(triangle, x, y, weights)
-        low, high = torch.searchsorted(self.border, torch.tensor([begin, end], device=index.device)).tolist()
-        weights[torch.searchsorted(index, self.border[low:high])] = self.border_weights[low:high]
-        return Texels(index, triangle, weights)
+        row = torch.div(index, self.size, rounding_mode="floor")
+        anchor = self.anchor[triangle]
+        offset = torch.stack([(index - row * self.size) - anchor[:, 0], row - anchor[:, 1]]) + 0.5
+        if self.straddling is not None:
+            which = torch.nonzero(self.straddling[triangle])[:, 0]
+            corners, start = self.points[triangle[which]], anchor[which].double()
+            copy = _nearest_copy(corners, offset[:, which].T.double() + start, self.size)
+            offset[:, which] = (copy - start).T.float()
+        if len(index) and len(self.border):
+            low, high = torch.searchsorted(self.border, index[[0, -1]].contiguous() + index.new_tensor([0, 1])).tolist()
+            place = torch.searchsorted(index, self.border[low:high]).clamp_(max=len(index) - 1)
+            found = torch.nonzero(index[place] == self.border[low:high])[:, 0]
+            place = place[found]
+            offset[:, place] = (self.border_points[low:high][found] - anchor[place]).T.float()
+        return Texels(index, triangle, offset)
 
     def all(self) -> Texels:
         return self.part(0, self.size * self.size)
 
-    def _repair_straddling(self, triangle: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> None:
-        """Triangles over the texture's edge: find the repeat of the texel that lies deepest inside."""
-        over = ((self.points.amin(1) < 0.0) | (self.points.amax(1) > self.size)).any(1)
-        if not bool(over.any()):
-            return
-        which = torch.nonzero(over[triangle])[:, 0]
-        corners = self.points[triangle[which]]
-        centre = torch.stack([x[which], y[which]], 1) + 0.5
-        weights[which] = barycentric(corners, _nearest_copy(corners, centre.double(), self.size))
+    def affine(self, corners: Tensor) -> Tensor:
+        """Per-corner values (T, 3, C) as functions of a texel's offset, float32 (T, 3, C), for :func:`evaluate`."""
+        return torch.einsum("tik,tkc->tic", self.weights, corners.double()).float()
+
+
+def evaluate(affine: Tensor, texels: Texels) -> Tensor:
+    """Values (C, N) at texels, from :meth:`TexelMap.affine`."""
+    channels = affine.shape[2]
+    rows = affine.flatten(1)[texels.triangle]
+    x, y = texels.offset[0, :, None], texels.offset[1, :, None]
+    values = rows[:, :channels] + x * rows[:, channels : 2 * channels] + y * rows[:, 2 * channels :]
+    return values.T.contiguous()
 
 
 def uv_to_texel(uvs: Tensor, size: int) -> Tensor:
@@ -120,18 +136,22 @@ def rasterise(mesh: Mesh, size: int, *, tile: tuple[int, int] | None = None, lat
         key = key + later.int() * _LATER
     wrap = tile is None
     winner, overlapped = _cover(points, usable, key, size, wrap=wrap)
-    border, border_triangle, border_weights = _outline(mesh, points, usable, winner, size, wrap=wrap)
+    border, border_triangle, border_points = _outline(mesh, points, usable, winner, size, wrap=wrap)
     triangle = torch.where(winner == _FREE, -1, winner & (_LATER - 1))
     triangle[border] = border_triangle.int()
+    anchor, weights = affine_weights(points)
+    straddling = usable & ((points.amin(1) < 0.0) | (points.amax(1) > size)).any(1) if wrap else None
     return TexelMap(
         size=size,
         triangle=triangle,
         border=border,
-        border_weights=border_weights,
+        border_points=border_points,
         overlapped=overlapped,
         skipped=int(len(points) - usable.sum()),
         points=points,
-        table=barycentric_table(points),
+        anchor=anchor,
+        weights=weights,
+        straddling=straddling if straddling is not None and bool(straddling.any()) else None,
     )
 
 
@@ -201,7 +221,7 @@ def _cross(a: Tensor, b: Tensor) -> Tensor:
 def _outline(
     mesh: Mesh, points: Tensor, usable: Tensor, winner: Tensor, size: int, *, wrap: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Texels that islands touch but don't cover the centre of: (index, triangle, weights)."""
+    """Texels that islands touch but don't cover the centre of: (index, triangle, nearest point of the outline)."""
     triangle, corner = _border_edges(mesh, usable)
     begin, end = points[triangle, corner], points[triangle, (corner + 1) % 3]
     edge, x, y = segment_cells(begin, end)
@@ -221,12 +241,8 @@ def _outline(
     nearest = torch.full_like(index, _FREE_EDGE).scatter_reduce_(0, group, key, "amin")
     chosen = nearest & 0xFFFFFFFF
 
-    t = t[chosen].float()
-    corner = corner[edge[chosen]]
-    weights = torch.zeros(len(index), 3, device=t.device)
-    weights.scatter_(1, corner[:, None], (1.0 - t)[:, None])
-    weights.scatter_(1, ((corner + 1) % 3)[:, None], t[:, None])
-    return index, triangle[edge[chosen]], weights
+    edge, t = edge[chosen], t[chosen]
+    return index, triangle[edge], begin[edge] + t[:, None] * along[chosen]
 
 
 def _border_edges(mesh: Mesh, usable: Tensor) -> tuple[Tensor, Tensor]:

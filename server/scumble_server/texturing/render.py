@@ -38,8 +38,9 @@ class Visible:
 
     def facing(self) -> Tensor:
         """int8: +1 where an outward side is seen, -1 an inward side, 0 nothing."""
-        side: Tensor = self.front.to(torch.int8) * 2 - 1
-        return side * (self.mesh >= 0)
+        side: Tensor = torch.where(self.front, 1, -1).to(torch.int8)
+        side[self.mesh < 0] = 0
+        return side
 
 
 def facing_viewer(mesh: Mesh, camera: Camera) -> Tensor:
@@ -47,7 +48,8 @@ def facing_viewer(mesh: Mesh, camera: Camera) -> Tensor:
     a, b, c = to_view(mesh.vertices, camera)[mesh.triangles].unbind(1)
     normal = torch.linalg.cross(b - a, c - a)
     towards = normal[:, 2] if camera.is_orthographic else -(normal * a).sum(1)
-    return towards * mesh.outward > 0.0
+    front: Tensor = towards * mesh.outward > 0.0
+    return front
 
 
 def to_view(points: Tensor, camera: Camera) -> Tensor:

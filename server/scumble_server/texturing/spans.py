@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Runs", "barycentric", "barycentric_table", "expand", "look_up_barycentric", "runs", "segment_cells"]
+__all__ = ["Runs", "affine_weights", "barycentric", "expand", "runs", "segment_cells"]
 
 CHUNK_PIXELS = 1 << 19
 """Pixels expanded at a time: large enough to be worth a call, small enough for the allocator to reuse memory."""
@@ -106,11 +106,11 @@ def runs(points: Tensor, window: tuple[int, int] | None = None) -> Runs:
     return Runs(triangle[used], row[used], start, stop[used].long() - start)
 
 
-def barycentric_table(points: Tensor) -> Tensor:
-    """Rows from which :func:`look_up_barycentric` finds weights at pixel centres. points: float64 (T, 3, 2).
+def affine_weights(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Barycentric weights as affine functions of the offset from a whole-numbered anchor near each triangle.
 
-    Affine functions of the offset from a whole-numbered anchor near the triangle, so that float32 is exact enough
-    at any texture size. (T, 8): anchor x and y, then value, x-slope and y-slope of the second and third weight.
+    points: float64 (T, 3, 2). Returns the anchors, float32 (T, 2), and float64 (T, 3, 3): for each of (value at the
+    anchor, slope in x, slope in y) the three weights. Offsets are small, so float32 is exact enough at any size.
     """
     origin = points[:, 0]
     anchor = torch.floor(origin)
@@ -119,18 +119,11 @@ def barycentric_table(points: Tensor) -> Tensor:
     inverse = torch.where(area == 0.0, 0.0, 1.0 / area)
     second = torch.stack([b[:, 1], -b[:, 0]], 1) * inverse[:, None]
     third = torch.stack([-a[:, 1], a[:, 0]], 1) * inverse[:, None]
-    offset = anchor + 0.5 - origin
-    columns = [(second * offset).sum(1), second[:, 0], second[:, 1], (third * offset).sum(1), third[:, 0], third[:, 1]]
-    return torch.stack([anchor[:, 0], anchor[:, 1], *columns], 1).float()
-
-
-def look_up_barycentric(table: Tensor, triangle: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Weights float32 (N, 3) of the centres of pixels (x, y), int64 (N,) each, in triangles (N,)."""
-    row = table[triangle]
-    dx, dy = x - row[:, 0], y - row[:, 1]
-    second = row[:, 2] + row[:, 3] * dx + row[:, 4] * dy
-    third = row[:, 5] + row[:, 6] * dx + row[:, 7] * dy
-    return _inside(second, third)
+    offset = anchor - origin
+    second = torch.cat([(second * offset).sum(1, keepdim=True), second], 1)  # T x (value, x, y)
+    third = torch.cat([(third * offset).sum(1, keepdim=True), third], 1)
+    first = second.new_tensor([1.0, 0.0, 0.0]) - second - third
+    return anchor.float(), torch.stack([first, second, third], 2)
 
 
 def barycentric(points: Tensor, at: Tensor) -> Tensor:
@@ -139,14 +132,9 @@ def barycentric(points: Tensor, at: Tensor) -> Tensor:
     a, b, offset = points[:, 1] - origin, points[:, 2] - origin, at - origin
     area = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
     inverse = torch.where(area == 0.0, 0.0, 1.0 / area)
-    second = (b[:, 1] * offset[:, 0] - b[:, 0] * offset[:, 1]) * inverse
-    third = (a[:, 0] * offset[:, 1] - a[:, 1] * offset[:, 0]) * inverse
-    return _inside(second.float(), third.float())
-
-
-def _inside(second: Tensor, third: Tensor) -> Tensor:
-    """Three weights from two, a rounding error outside the triangle brought on to it."""
-    second, third = second.clamp(min=0.0), third.clamp(min=0.0)
+    second = ((b[:, 1] * offset[:, 0] - b[:, 0] * offset[:, 1]) * inverse).float().clamp(min=0.0)
+    third = ((a[:, 0] * offset[:, 1] - a[:, 1] * offset[:, 0]) * inverse).float().clamp(min=0.0)
+    # A rounding error outside the triangle is brought on to it.
     excess = (second + third).clamp(min=1.0)
     second, third = second / excess, third / excess
     return torch.stack([(1.0 - second - third).clamp_(min=0.0), second, third], 1)

@@ -8,14 +8,19 @@ import torch
 from torch import Tensor
 
 from .mesh import Mesh
-from .raster import TexelMap, Texels
+from .raster import TexelMap, Texels, evaluate
 
-__all__ = ["Surface", "SurfacePoints", "tangent_frames", "texel_areas"]
+__all__ = ["Surface", "SurfacePoints", "dot", "tangent_frames"]
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """Of vectors (3, N), each -> (N,)."""
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
 @dataclass(frozen=True, slots=True)
 class SurfacePoints:
-    """N surface points, float32 (N, 3) each. position: world, from the surface's origin. normal: shading normal, unit.
+    """N surface points, float32 (3, N) each. position: world, from the surface's origin. normal: shading normal, unit.
     face_normal: outward, unit. object_id: of all of them."""
 
     position: Tensor
@@ -24,38 +29,40 @@ class SurfacePoints:
     object_id: int
 
     def __len__(self) -> int:
-        return len(self.position)
+        return self.position.shape[1]
 
 
 class Surface:
-    """A mesh prepared for looking up many texels.
+    """A mesh and its rasterised UV map, prepared for working out many texels.
 
     Positions are kept in float32 from ``origin`` (float64 (3,), the middle of the mesh), so that objects far from the
-    world's origin lose nothing.
+    world's origin lose nothing. radius: of the sphere round the origin that holds the mesh.
     """
 
-    def __init__(self, mesh: Mesh) -> None:
+    def __init__(self, mesh: Mesh, texels: TexelMap) -> None:
         self.mesh = mesh
+        self.texels = texels
         self.origin = (mesh.vertices.amin(0) + mesh.vertices.amax(0)) / 2.0
         self.radius = float((mesh.vertices - self.origin).norm(dim=1).amax())
         corners = (mesh.vertices - self.origin)[mesh.triangles]
         face = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         self.areas = face.norm(dim=1) / 2.0  # float64 (T,)
-        face = face * (mesh.outward / self.areas.clamp(min=1e-300)[:, None] / 2.0)
-        self.face_normals = face.float()
-        self._corners = torch.cat([corners.float(), mesh.normals], 2)  # T x 3 x 6
+        self._face_normals = (face * (mesh.outward / self.areas.clamp(min=1e-300) / 2.0)[:, None]).float()
+        self._affine = texels.affine(torch.cat([corners, mesh.normals.double()], 2))
 
     def points(self, texels: Texels) -> SurfacePoints:
-        mixed = texels.interpolate(self._corners)
-        normal = torch.nn.functional.normalize(mixed[:, 3:], dim=1)
-        return SurfacePoints(mixed[:, :3], normal, self.face_normals[texels.triangle], self.mesh.object_id)
+        values = evaluate(self._affine, texels)
+        normal = values[3:]
+        normal = normal * torch.rsqrt(dot(normal, normal).clamp(min=1e-30))
+        face_normal = self._face_normals[texels.triangle].T.contiguous()
+        return SurfacePoints(values[:3], normal, face_normal, self.mesh.object_id)
 
-
-def texel_areas(surface: Surface, texels: TexelMap) -> Tensor:
-    """World area of one texel, per triangle, float32 (T,); 0 for triangles without UV area."""
-    a, b = texels.points[:, 1] - texels.points[:, 0], texels.points[:, 2] - texels.points[:, 0]
-    flat = (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).abs() / 2.0
-    return torch.where(flat > 0.0, surface.areas / flat.clamp(min=1e-300), 0.0).float()
+    def texel_areas(self) -> Tensor:
+        """World area of one texel, per triangle, float32 (T,); 0 for triangles without UV area."""
+        points = self.texels.points
+        a, b = points[:, 1] - points[:, 0], points[:, 2] - points[:, 0]
+        flat = (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).abs() / 2.0
+        return torch.where(flat > 0.0, self.areas / flat.clamp(min=1e-300), 0.0).float()
 
 
 def tangent_frames(mesh: Mesh) -> tuple[Tensor, Tensor]:

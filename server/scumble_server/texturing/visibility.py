@@ -9,14 +9,16 @@ the same side to the camera. Only pixels that pass lend their colour: nothing is
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from scumble_shared.camera import Camera
 from torch import Tensor
-from torch.nn.functional import grid_sample, max_pool2d
+from torch.nn.functional import grid_sample
 
-from .surface import SurfacePoints
+from .surface import SurfacePoints, dot
 
 __all__ = ["Lookup", "ViewGeometry", "depth_edges", "look", "pixel_footprint", "sample", "soft_border", "view_geometry"]
 
@@ -38,7 +40,7 @@ class ViewGeometry:
     (orthographic: depth) and border factor. depth: float32 (H * W,), inf where nothing. careful: bool (H * W,), pixels
     whose neighbourhood isn't one smooth surface. object_id: int32 (H * W,) or None. facing: int8 (H * W,), +1 where
     the front-most textured triangle turns its outward side to the camera, -1 the other, 0 where there is none; or
-    None. rounding: relative error of the depth.
+    None. inner_side_shows: whether an inner side may be in view at all. rounding: relative error of the depth.
     """
 
     camera: Camera
@@ -48,6 +50,7 @@ class ViewGeometry:
     careful: Tensor
     object_id: Tensor | None
     facing: Tensor | None
+    inner_side_shows: bool
     rounding: float
 
 
@@ -110,8 +113,7 @@ def view_geometry(
     careful = _uneven(camera, depth, rounding) | edges
     if facing is not None:
         careful |= _differs(facing)
-    kernel = 2 * (int(scale + 0.999) + 1) + 1
-    careful = max_pool2d(careful[None].float(), kernel, 1, kernel // 2)[0] > 0.0
+    careful = _grow(careful & torch.isfinite(depth), math.ceil(scale) + 1)
     finite = torch.where(torch.isfinite(depth), depth, 1e30)
     sheet = finite if camera.is_orthographic else 1.0 / finite.clamp(min=1e-30)
     return ViewGeometry(
@@ -122,6 +124,7 @@ def view_geometry(
         careful=careful.flatten(),
         object_id=None if object_id is None else object_id.flatten(),
         facing=None if facing is None else facing.flatten(),
+        inner_side_shows=facing is None or bool((facing < 0).any()),
         rounding=rounding,
     )
 
@@ -179,52 +182,68 @@ def _differs(values: Tensor) -> Tensor:
 
 
 def soft_border(edges: Tensor, margin: int, feather: int) -> Tensor:
-    """0 within ``margin`` pixels of an edge pixel, rising to 1 over ``feather`` more. float32 (H, W)."""
-    distance = torch.full(edges.shape, float(margin + feather), device=edges.device)
-    grown = edges[None].float()
-    for ring in range(margin + feather):
-        distance = torch.where(grown[0] > 0.0, distance.clamp(max=ring), distance)
-        # Alternating diamond and square keeps the growing edge nearly round.
-        across = max_pool2d(grown, (1, 3), 1, (0, 1))
-        grown = max_pool2d(across, (3, 1), 1, (1, 0)) if ring % 2 else torch.maximum(across, _upright(grown))
+    """0 nearer than ``margin`` pixels to an edge pixel, rising to 1 over ``feather`` more. float32 (H, W)."""
+    reach = margin + feather
+    distance = torch.full(edges.shape, float(reach), device=edges.device)
+    offsets = [
+        (dx, dy, (dx * dx + dy * dy) ** 0.5)
+        for dx in range(-reach, reach + 1)
+        for dy in range(-reach, reach + 1)
+        if dx * dx + dy * dy < reach * reach
+    ]
+    for at, apart in _around(edges, offsets):
+        distance.view(-1).scatter_reduce_(0, at, torch.full_like(at, apart, dtype=torch.float32), "amin")
     return ((distance - margin + 1.0) / (feather + 1.0)).clamp_(0.0, 1.0)
 
 
-def _upright(values: Tensor) -> Tensor:
-    return max_pool2d(values, (3, 1), 1, (1, 0))
+def _grow(pixels: Tensor, reach: int) -> Tensor:
+    """Pixels and all within a square of ``reach`` round them, bool (H, W)."""
+    grown = pixels.clone()
+    span = range(-reach, reach + 1)
+    for at, _ in _around(pixels, [(dx, dy, 0.0) for dx in span for dy in span]):
+        grown.view(-1)[at] = True
+    return grown
+
+
+def _around(pixels: Tensor, offsets: list[tuple[int, int, float]]) -> Iterator[tuple[Tensor, float]]:
+    """Flat indices of the set pixels moved by each (dx, dy, value), kept inside the picture, with the value."""
+    height, width = pixels.shape
+    y, x = torch.nonzero(pixels).unbind(1)
+    for dx, dy, value in offsets:
+        yield (y + dy).clamp_(0, height - 1) * width + (x + dx).clamp_(0, width - 1), value
 
 
 def look(view: ViewGeometry, points: SurfacePoints, origin: Tensor, min_cosine: float = 0.05) -> Lookup:
     """Find what the view sees of the points. origin: float64 (3,), of the points' positions."""
     camera = view.camera
     matrix = torch.from_numpy(camera.view_matrix).to(origin.device)
-    rotation, offset = matrix[:3, :3].float(), (matrix[:3, :3] @ origin + matrix[:3, 3]).float()
+    rotation, offset = matrix[:3, :3].float(), (matrix[:3, :3] @ origin + matrix[:3, 3]).float()[:, None]
     if camera.is_orthographic:
-        cosine = points.normal @ rotation[2]
+        cosine = rotation[2] @ points.normal
     else:
         to_eye = -(rotation.T @ offset) - points.position
-        cosine = (points.normal * to_eye).sum(1) * torch.rsqrt((to_eye * to_eye).sum(1))
-    # A mesh may be seen from its inner side; which one that is, is the face normal's to say.
-    index = torch.nonzero(cosine.abs() > min_cosine)[:, 0]
-    position = points.position[index] @ rotation.T + offset
-    face = points.face_normal[index] @ rotation.T
-    depth = -position[:, 2]
-    turned = face[:, 2] if camera.is_orthographic else -(face * position).sum(1) * torch.rsqrt((position**2).sum(1))
+        cosine = dot(points.normal, to_eye) * torch.rsqrt(dot(to_eye, to_eye))
+    # Which side of a mesh is seen is the face normal's to say; where no inner side shows, half need no closer look.
+    index = torch.nonzero((cosine.abs() if view.inner_side_shows else cosine) > min_cosine)[:, 0]
+    position = rotation @ points.position[:, index] + offset
+    face = rotation @ points.face_normal[:, index]
+    depth = -position[2]
+    turned = face[2] if camera.is_orthographic else -dot(face, position) * torch.rsqrt(dot(position, position))
     cosine = cosine[index] * torch.sign(turned)
     grid = _to_grid(position, camera)
-    usable = (cosine > min_cosine) & (turned.abs() > 1e-3) & (grid.abs() <= 1.0).all(1)
+    usable = (cosine > min_cosine) & (turned.abs() > 1e-3) & (grid[0].abs() <= 1.0) & (grid[1].abs() <= 1.0)
     if not camera.is_orthographic:
         usable &= depth > camera.near
-    kept = torch.nonzero(usable)[:, 0]
-    near = _Candidates(
-        index[kept], position[kept], face[kept], turned[kept], cosine[kept], grid[kept], points.object_id
-    )
-    return _judge(view, near)
+    if not bool(usable.all()):
+        kept = torch.nonzero(usable)[:, 0]
+        index, position, face, turned = index[kept], position[:, kept], face[:, kept], turned[kept]
+        cosine, grid = cosine[kept], grid[:, kept]
+    return _judge(view, _Candidates(index, position, face, turned, cosine, grid, points.object_id))
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidates:
-    """Points inside the frame that face the viewer, in view space."""
+    """Points inside the frame that face the viewer, in view space; vectors come first, as (2 or 3, N)."""
 
     index: Tensor
     position: Tensor
@@ -237,12 +256,13 @@ class _Candidates:
 
 def _judge(view: ViewGeometry, near: _Candidates) -> Lookup:
     camera = view.camera
-    depth = -near.position[:, 2]
+    depth = -near.position[2]
     footprint = pixel_footprint(camera, depth)
     slope = (torch.sqrt((1.0 - near.turned**2).clamp(min=0.0)) / near.turned.abs()).clamp(max=MAX_SLOPE)
-    tolerance = footprint * SLACK * (1.0 + slope) + view.rounding * depth.abs()
+    tolerance = footprint * (slope + 1.0) * SLACK + depth.abs() * view.rounding
+    grid = near.grid.T.contiguous()
     sheet, border = grid_sample(
-        view.sheet, near.grid[None, None], mode="bilinear", padding_mode="border", align_corners=False
+        view.sheet, grid[None, None], mode="bilinear", padding_mode="border", align_corners=False
     )[0, :, 0]
     away = sheet - depth if camera.is_orthographic else 1.0 / sheet.clamp(min=1e-30) - depth
     pixel = _pixel_of(near.grid, camera.width, camera.height)
@@ -257,7 +277,7 @@ def _judge(view: ViewGeometry, near: _Candidates) -> Lookup:
     own = torch.nonzero(shown[careful])[:, 0]
     return Lookup(
         index=near.index[kept],
-        grid=near.grid[kept],
+        grid=grid[kept],
         cosine=near.cosine[kept].clamp(max=1.0),
         border=border[kept],
         footprint=footprint[kept],
@@ -279,9 +299,9 @@ def _same_side(view: ViewGeometry, pixel: Tensor, turned: Tensor, object_id: int
 def _taps(view: ViewGeometry, near: _Candidates, which: Tensor, tolerance: Tensor) -> tuple[Tensor, Tensor]:
     """The four picture pixels around each point and their bilinear weights, 0 where they show something else."""
     camera, (rows, columns) = view.camera, view.image_size
-    position, face, grid = near.position[which], near.face[which], near.grid[which]
-    x = ((grid[:, 0] * 0.5 + 0.5) * columns - 0.5).clamp(0.0, columns - 1.0)
-    y = ((grid[:, 1] * 0.5 + 0.5) * rows - 0.5).clamp(0.0, rows - 1.0)
+    position, face, grid = near.position[:, which], near.face[:, which], near.grid[:, which]
+    x = ((grid[0] * 0.5 + 0.5) * columns - 0.5).clamp(0.0, columns - 1.0)
+    y = ((grid[1] * 0.5 + 0.5) * rows - 0.5).clamp(0.0, rows - 1.0)
     left, top = x.floor(), y.floor()
     fx, fy = x - left, y - top
     column = torch.stack([left, left + 1.0, left, left + 1.0], 1).long().clamp_(max=columns - 1)
@@ -292,9 +312,9 @@ def _taps(view: ViewGeometry, near: _Candidates, which: Tensor, tolerance: Tenso
     buffer_x = ((column + 0.5) * ratio_x).long().clamp_(max=camera.width - 1)
     buffer_y = ((row + 0.5) * ratio_y).long().clamp_(max=camera.height - 1)
     pixel = buffer_y * camera.width + buffer_x
-    depth = -position[:, 2:]
+    depth = -position[2][:, None]
     reach = pixel_footprint(camera, depth) * MAX_SLOPE * max(1.0, ratio_x, ratio_y)
-    expected = _plane_depth(face, (face * position).sum(1, keepdim=True), buffer_x, buffer_y, camera)
+    expected = _plane_depth(face[..., None], dot(face, position)[:, None], buffer_x, buffer_y, camera)
     expected = torch.minimum(torch.maximum(expected, depth - reach), depth + reach)
     same = (view.depth[pixel] - expected).abs() <= tolerance[:, None]
     same &= _same_side(view, pixel, near.turned[which][:, None], near.object_id)
@@ -302,36 +322,35 @@ def _taps(view: ViewGeometry, near: _Candidates, which: Tensor, tolerance: Tenso
 
 
 def _to_grid(position: Tensor, camera: Camera) -> Tensor:
-    """View-space points (N, 3) -> picture positions (N, 2), -1..1 from edge to edge, y down. Behind: out of frame."""
-    p = camera.projection_matrix
-    matrix = torch.tensor(
-        [[p[0, 0], p[0, 1], p[0, 2]], [-p[1, 0], -p[1, 1], -p[1, 2]]], dtype=torch.float32, device=position.device
-    )
-    clip = position @ matrix.T + position.new_tensor([float(p[0, 3]), float(-p[1, 3])])
+    """View-space points (3, N) -> picture positions (2, N), -1..1 from edge to edge, y down. Behind: out of frame."""
+    p = torch.from_numpy(camera.projection_matrix[:2]).float().to(position.device)
+    p[1] *= -1.0
+    clip = p[:, :3] @ position + p[:, 3:]
     if camera.is_orthographic:
         return clip
-    w = -position[:, 2:]
+    w = -position[2]
     return torch.where(w > 0.0, clip / w, torch.inf)
 
 
 def _pixel_of(grid: Tensor, width: int, height: int) -> Tensor:
-    x = ((grid[:, 0] * 0.5 + 0.5) * width).long().clamp_(0, width - 1)
-    y = ((grid[:, 1] * 0.5 + 0.5) * height).long().clamp_(0, height - 1)
+    x = ((grid[0] * 0.5 + 0.5) * width).long().clamp_(0, width - 1)
+    y = ((grid[1] * 0.5 + 0.5) * height).long().clamp_(0, height - 1)
     return y * width + x
 
 
 def _plane_depth(face: Tensor, plane: Tensor, x: Tensor, y: Tensor, camera: Camera) -> Tensor:
-    """Depth at which rays through the centres of pixels x, y (K, 4) meet the planes face . p = plane (K, 1)."""
+    """Depth at which rays through the centres of pixels x, y (K, 4) meet planes face (3, K, 1) . p = plane (K, 1)."""
     p = camera.projection_matrix
     u = ((x + 0.5) / camera.width * 2.0 - 1.0 - float(p[0, 3])) / float(p[0, 0])
     v = (1.0 - (y + 0.5) / camera.height * 2.0 - float(p[1, 3])) / float(p[1, 1])
-    nx, ny, nz = face[:, :1], face[:, 1:2], face[:, 2:]
+    nx, ny, nz = face
     if camera.is_orthographic:
         towards, offset = -nz.expand_as(u), plane - nx * u - ny * v
     else:
         u, v = u + float(p[0, 2] / p[0, 0]), v + float(p[1, 2] / p[1, 1])
         towards, offset = nx * u + ny * v - nz, plane
-    return offset / torch.where(towards.abs() < 1e-9, 1e-9, towards)
+    depth: Tensor = offset / torch.where(towards.abs() < 1e-9, 1e-9, towards)
+    return depth
 
 
 def sample(lookup: Lookup, image: Tensor) -> Tensor:

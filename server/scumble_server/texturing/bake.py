@@ -1,0 +1,62 @@
+"""Views in, finished texture out: rasterise, fuse, fill, pad, encode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .color import linear_to_srgb
+from .dilate import nearest_filled, padding
+from .fill import fill_unseen
+from .fuse import DEFAULT, FuseOptions, ViewImage, fuse
+from .mesh import Mesh
+from .raster import rasterise
+from .surface import Surface
+
+__all__ = ["Texture", "bake"]
+
+
+@dataclass(frozen=True, slots=True)
+class Texture:
+    """image: uint8 (S, S, 3), sRGB, top row first, defined everywhere. seen: uint8 (S, S), 255 where views showed the
+    texel, 0 where it was filled in or lies off the mesh. coverage: share of the texels on the mesh that were seen.
+    skipped: triangles left out for unusable UVs; overlapping: texels shared by several triangles."""
+
+    image: Tensor
+    seen: Tensor
+    coverage: float
+    skipped: int
+    overlapping: int
+
+
+def bake(
+    mesh: Mesh,
+    views: Sequence[ViewImage],
+    size: int,
+    options: FuseOptions = DEFAULT,
+    *,
+    tile: tuple[int, int] | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> Texture:
+    """Texture a mesh from views. ``check`` is called between chunks of work and may raise to stop it."""
+    texels = rasterise(mesh, size, tile=tile)
+    surface = Surface(mesh, texels)
+    fused = fuse(surface, views, options, check)
+    trust = fill_unseen(surface, fused.colour, fused.weight, check)
+    target, source = nearest_filled(texels.covered, padding(size))
+    encoded = torch.empty(size, size, 3, dtype=torch.uint8, device=mesh.device)
+    for channel in range(3):
+        encoded[..., channel] = linear_to_srgb(fused.colour[channel]).view(size, size)
+    flat = encoded.view(-1, 3)
+    flat[target] = flat[source]
+    on_mesh = texels.triangle >= 0
+    return Texture(
+        image=encoded,
+        seen=(trust * 255.0 + 0.5).to(torch.uint8).view(size, size),
+        coverage=float((fused.weight > 0.0).sum() / on_mesh.sum().clamp(min=1)),
+        skipped=texels.skipped,
+        overlapping=len(texels.overlapped),
+    )

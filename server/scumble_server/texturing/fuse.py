@@ -1,0 +1,147 @@
+"""Many views -> one texture: what they show of each texel, averaged in linear light by how well they see it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .match import view_gains
+from .surface import Surface
+from .visibility import Lookup, ViewGeometry, look, sample
+
+__all__ = ["DEFAULT", "FuseOptions", "Fused", "ViewImage", "fuse", "view_weights"]
+
+CHUNK_TEXELS = 1 << 17
+MATCH_TEXELS = 1 << 16
+"""Texels that colours are compared on."""
+
+
+@dataclass(frozen=True, slots=True)
+class FuseOptions:
+    """How views are weighed.
+
+    angle_exponent: weight is cosine ** this; 2-4 blends, large values let the best view win. min_cosine: views at
+    grazing angles are left out below it. density: further factor (pixels per texel side, relative to the sharpest
+    view) ** this. match_colours: even out gains between views. detail_exponent: if not None, fine detail is taken
+    with cosine ** this instead, so that views which disagree by a pixel don't blur each other; detail_radius: what is
+    fine, pixels of the picture.
+    """
+
+    angle_exponent: float = 3.0
+    min_cosine: float = 0.2
+    density: float = 1.0
+    match_colours: bool = True
+    detail_exponent: float | None = None
+    detail_radius: float = 4.0
+
+
+DEFAULT = FuseOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class ViewImage:
+    """A view and its picture, float32 (1, C, h, w), linear light. importance: multiplies its weights."""
+
+    geometry: ViewGeometry
+    image: Tensor
+    importance: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """size: side S. colour: float32 (C, S * S), linear; weight: float32 (S * S,), 0 where no view sees the texel.
+    gains: float32 (V, C), applied to the views."""
+
+    size: int
+    colour: Tensor
+    weight: Tensor
+    gains: Tensor
+
+
+def view_weights(seen: Lookup, options: FuseOptions, exponent: float) -> Tensor:
+    """Weight (M,) of each texel a view sees."""
+    weight = seen.border * seen.cosine**exponent
+    if options.density > 0.0:
+        weight = weight * seen.footprint ** (-options.density)
+    return weight
+
+
+def fuse(
+    surface: Surface,
+    views: Sequence[ViewImage],
+    options: FuseOptions = DEFAULT,
+    check: Callable[[], None] = lambda: None,
+) -> Fused:
+    """Average the views over the surface's texels. ``check`` is called between chunks and may raise."""
+    texels = surface.texels
+    size, channels, device = texels.size, views[0].image.shape[1], texels.triangle.device
+    gains = (
+        _gains(surface, views, options) if options.match_colours else torch.ones(len(views), channels, device=device)
+    )
+    matched = [view.image * gain[None, :, None, None] for view, gain in zip(views, gains, strict=True)]
+    bands = 1 if options.detail_exponent is None else 2
+    blurred = [_blur(v, i, options.detail_radius) if bands == 2 else i for v, i in zip(views, matched, strict=True)]
+    colour = torch.zeros(channels, size * size, device=device)
+    weight = torch.zeros(size * size, device=device)
+    for begin in range(0, size * size, CHUNK_TEXELS):
+        check()
+        some = texels.part(begin, begin + CHUNK_TEXELS)
+        if len(some) == 0:
+            continue
+        points = surface.points(some)
+        sums = torch.zeros(bands, channels + 1, len(some), device=device)
+        for view, image, soft in zip(views, matched, blurred, strict=True):
+            seen = look(view.geometry, points, surface.origin, options.min_cosine)
+            base = view_weights(seen, options, options.angle_exponent) * view.importance
+            if options.detail_exponent is None:
+                _add(sums[0], seen, sample(seen, image), base)
+                continue
+            full, low = sample(seen, image), sample(seen, soft)
+            _add(sums[0], seen, low, base)
+            _add(sums[1], seen, full - low, view_weights(seen, options, options.detail_exponent) * view.importance)
+        found = torch.stack([_mean(band) for band in sums]).sum(0)
+        colour[:, begin : begin + CHUNK_TEXELS].index_copy_(1, some.index - begin, found.clamp_(min=0.0))
+        weight[some.index] = sums[0, -1]
+    return Fused(size, colour, weight, gains)
+
+
+def _add(sums: Tensor, seen: Lookup, colour: Tensor, weight: Tensor) -> None:
+    sums[-1].index_add_(0, seen.index, weight)
+    for channel, values in enumerate(colour):
+        sums[channel].index_add_(0, seen.index, values * weight)
+
+
+def _mean(sums: Tensor) -> Tensor:
+    total = sums[-1]
+    return sums[:-1] / torch.where(total > 0.0, total, 1.0)
+
+
+def _blur(view: ViewImage, image: Tensor, radius: float) -> Tensor:
+    """Gaussian blur within what the view hits; the background lends nothing."""
+    rows, columns = image.shape[2:]
+    camera = view.geometry.camera
+    hit = torch.isfinite(view.geometry.depth).view(1, 1, camera.height, camera.width).float()
+    hit = torch.nn.functional.interpolate(hit, (rows, columns), mode="nearest")
+    reach = math.ceil(3.0 * radius)
+    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=image.device) / radius) ** 2)
+    both = torch.cat([image * hit, hit], 1).transpose(0, 1)
+    both = torch.nn.functional.conv2d(both, kernel.view(1, 1, 1, -1), padding=(0, reach))
+    both = torch.nn.functional.conv2d(both, kernel.view(1, 1, -1, 1), padding=(reach, 0)).transpose(0, 1)
+    return both[:, :-1] / both[:, -1:].clamp(min=1e-6)
+
+
+def _gains(surface: Surface, views: Sequence[ViewImage], options: FuseOptions) -> Tensor:
+    on_mesh = torch.nonzero(surface.texels.triangle >= 0)[:, 0]
+    some = surface.texels.at(on_mesh[:: max(1, len(on_mesh) // MATCH_TEXELS)])
+    points = surface.points(some)
+    colours = torch.zeros(len(views), views[0].image.shape[1], len(some), device=on_mesh.device)
+    weights = torch.zeros(len(views), len(some), device=on_mesh.device)
+    for i, view in enumerate(views):
+        seen = look(view.geometry, points, surface.origin, options.min_cosine)
+        colours[i, :, seen.index] = sample(seen, view.image)
+        weights[i, seen.index] = view_weights(seen, options, options.angle_exponent)
+    return view_gains(colours, weights)
