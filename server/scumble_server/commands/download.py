@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,9 @@ from ..models.scan import SUPPORTED
 from ..models.transfer_http import HUB, Network
 
 __all__ = ["add_arguments", "run"]
+
+RUN = ("checkpoint", "controlnet")
+"""Kinds that the index knows."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +73,7 @@ class _Bar:
     """Progress of one model on the terminal, at most ten times a second."""
 
     def __init__(self, label: str) -> None:
-        self.label, self.bar, self.begin, self.last = label, ProgressBar(), time.perf_counter(), 0.0
+        self.label, self.bar, self.begin, self.last = label, ProgressBar(sys.stdout), time.perf_counter(), 0.0
 
     def progress(self, done: int, total: int | None) -> None:
         now = time.perf_counter()
@@ -91,7 +95,7 @@ def _size(size: float) -> str:
 def _catalogue(library: Library, _arguments: argparse.Namespace) -> int:
     for entry in CATALOGUE:
         there = " [in the library]" if library.has(entry.id) else ""
-        usable = "" if entry.family in SUPPORTED else " (this version can't run it yet)"
+        usable = "" if entry.family in SUPPORTED and entry.kind in RUN else " (this version can't run it yet)"
         what = f"{entry.kind:10} {entry.family:5} {entry.gigabytes:4.1f} GB  {entry.licence}"
         print(f"{entry.id:20} {what}{there}{usable}")
         print(f"{'':20} {entry.about}")

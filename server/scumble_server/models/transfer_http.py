@@ -119,9 +119,7 @@ def open_url(url: str, network: Network, headers: Mapping[str, str] | None = Non
             ErrorCode.OFFLINE,
             f"{shown(url)} is needed and Scumble is offline",
             field="url",
-            remedy=Remedy(
-                "Unset SCUMBLE_OFFLINE and leave out --offline, or copy the file there by hand and import it"
-            ),
+            remedy=Remedy("Unset SCUMBLE_OFFLINE and leave out --offline, or import a file you copied by hand"),
         )
     request = urllib.request.Request(_checked(url, "url"), headers=dict(headers or {}))
     request.add_header("User-Agent", f"scumble/{__version__}")

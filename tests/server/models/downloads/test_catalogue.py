@@ -1,0 +1,59 @@
+"""The catalogue's promises hold for each of its entries."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from scumble_server.models.catalogue import CATALOGUE, SETS, entry_of, set_of
+from scumble_server.models.download_hub import is_commit
+from scumble_server.models.library_names import check_file, check_id
+from scumble_shared.errors import ErrorCode, ScumbleError
+
+
+@pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.id)
+def test_an_entry_is_complete(entry):
+    assert check_id(entry.id) == entry.id
+    assert entry.name
+    assert entry.licence
+    assert entry.about
+    assert re.fullmatch(r"[\w.-]+/[\w.-]+", entry.repo)
+    assert entry.kind in ("checkpoint", "controlnet", "lora", "vae")
+    assert entry.family in ("sd15", "sdxl")
+    assert 0 < entry.gigabytes < 50
+    assert [str(check_file(path)) for path in entry.files] == list(entry.files)
+
+
+@pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.id)
+def test_a_pin_is_a_commit_and_a_checksum_is_of_one_file(entry):
+    assert entry.revision == "" or is_commit(entry.revision)
+    assert entry.sha256 == "" or re.fullmatch("[0-9a-f]{64}", entry.sha256)
+    assert not entry.sha256 or len(entry.files) == 1
+
+
+def test_ids_are_unique_over_models_and_sets():
+    ids = [item.id for item in (*CATALOGUE, *SETS)]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("item", SETS, ids=lambda item: item.id)
+def test_a_set_goes_together_and_fits(item):
+    entries = set_of(item.id)
+    assert [entry.id for entry in entries] == list(item.entries)
+    assert len({entry.family for entry in entries}) == 1
+    assert [entry.kind for entry in entries].count("checkpoint") == 1
+    assert any(entry.kind == "controlnet" for entry in entries)
+    largest_together = sum(entry.gigabytes for entry in entries if entry.kind in ("checkpoint", "controlnet"))
+    assert largest_together <= item.vram
+
+
+def test_sets_grow_with_the_memory():
+    assert [item.vram for item in SETS] == sorted(item.vram for item in SETS)
+
+
+@pytest.mark.parametrize("call", [entry_of, set_of])
+def test_an_unknown_name_is_told(call):
+    with pytest.raises(ScumbleError) as caught:
+        call("nonsense")
+    assert caught.value.code is ErrorCode.MODEL_MISSING
+    assert "catalogue" in caught.value.info.remedy.label
