@@ -16,6 +16,7 @@ from scumble_shared.messages import Capabilities
 from scumble_shared.tensor import AnyArray, Digest
 
 from ..models.entries import ControlNetEntry, ModelEntry
+from ..models.index import ModelIndex
 from ..models.scan import scan
 from ..service import JobHooks, Output
 from .cache import Cache
@@ -42,6 +43,7 @@ class EngineExecutor:
 
     def __init__(self, model_dirs: tuple[Path, ...] = (), device: str = "auto") -> None:
         self._device = resolve_device(device)
+        self._model_dirs = model_dirs
         self._index = scan(model_dirs)
         self._models: Cache[str, LoadedModel] = Cache(MODELS_KEPT)
         self._controlnets: Cache[tuple[str, str], LoadedControlNet] = Cache(CONTROLNETS_KEPT)
@@ -69,9 +71,8 @@ class EngineExecutor:
     def _generate(self, job: GenerateJob, tensors: Mapping[Digest, AnyArray], hooks: JobHooks) -> Output:
         timings = Timings()
         with timings.stage("loading"):
-            entry = self._index.model(job.model)
             make_scheduler(job.sampler, {})  # an unknown name is refused before anything is loaded
-            nets = [self._index.controlnet(c.model, c.kind, entry, i) for i, c in enumerate(job.controls)]
+            entry, nets = self._entries(job)
             model = self._model(entry, hooks)
             loaded = [self._controlnet(net, model, hooks, i) for i, net in enumerate(nets)]
         with timings.stage("conditioning"):
@@ -94,6 +95,16 @@ class EngineExecutor:
                 "timings": {name: round(seconds, 4) for name, seconds in timings.seconds.items()},
             },
         )
+
+    def _entries(self, job: GenerateJob) -> tuple[ModelEntry, list[ControlNetEntry]]:
+        """The model and its ControlNets; what isn't known may have come since, so the folders are looked through."""
+        try:
+            return _entries(self._index, job)
+        except ScumbleError as error:
+            if error.code != ErrorCode.MODEL_MISSING:
+                raise
+            self._index = scan(self._model_dirs)
+            return _entries(self._index, job)
 
     def _control_images(self, job: ControlImagesJob, tensors: Mapping[Digest, AnyArray]) -> Output:
         images = _control_images(job.controls, job.view, tensors, job.width, job.height)
@@ -125,6 +136,11 @@ class EngineExecutor:
                 raise ScumbleError.from_info(replace(error.info, field=field, remedy=remedy)) from error
 
         return self._controlnets.get((model.entry.id, entry.id), load)
+
+
+def _entries(index: ModelIndex, job: GenerateJob) -> tuple[ModelEntry, list[ControlNetEntry]]:
+    entry = index.model(job.model)
+    return entry, [index.controlnet(c.model, c.kind, entry, i) for i, c in enumerate(job.controls)]
 
 
 def _control_images(

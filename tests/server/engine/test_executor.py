@@ -231,6 +231,13 @@ class TestModelsAreKept:
         assert "loading" not in {stage for stage, *_ in hooks.stages}
 
 
+def test_a_model_that_came_since_is_found(tmp_path):
+    executor = EngineExecutor((tmp_path,), "cpu")
+    assert error_of(executor, job(model="late")).code == ErrorCode.MODEL_MISSING
+    write_seeded_model(tmp_path / "late")
+    assert run(executor, job(model="late")).tensors["image/0"].shape == (SIDE, SIDE, 3)
+
+
 def test_capabilities_name_models_controls_and_device(executor):
     capabilities = executor.capabilities()
     assert capabilities.models[0].id == "starter"
