@@ -99,11 +99,15 @@ class _SubmitOrder:
 
 
 class ClientSession:
-    """client: name and version for the server's log. codecs: what this side can decode and encode."""
+    """client: name and version for the server's log. codecs: what this side can decode and encode.
 
-    def __init__(self, client: str, *, codecs: Codecs = RAW) -> None:
+    limits: what this side accepts; the server's own limits hold for what is sent.
+    """
+
+    def __init__(self, client: str, *, codecs: Codecs = RAW, limits: Limits = DEFAULT_LIMITS) -> None:
         self._client = client
         self._codecs = codecs
+        self._own_limits = limits
         self._state = ClientState.DISCONNECTED
         self._hello: Hello | None = None
         self._ready: Ready | None = None
@@ -115,7 +119,7 @@ class ClientSession:
         self._urgent: deque[ClientMessage] = deque()  # may overtake everything else
         self._orders: deque[_UploadOrder | _SubmitOrder] = deque()
         self._frames: Iterator[bytes] = iter(())  # rest of an upload that was begun
-        self._assembler = Assembler()
+        self._assembler = Assembler(limits)
 
     @property
     def state(self) -> ClientState:
@@ -150,7 +154,7 @@ class ClientSession:
     def connected(self) -> None:
         """A new connection is open; the server speaks first."""
         self._drop_outgoing()
-        self._assembler = Assembler(self.limits)
+        self._assembler = Assembler(self._own_limits)
         self._state = ClientState.CONNECTED
 
     def disconnected(self) -> None:
@@ -185,11 +189,11 @@ class ClientSession:
         """
         try:
             if isinstance(data, str):
-                return self._handle(decode_text(data, ServerMessage, self.limits), {})
+                return self._handle(decode_text(data, ServerMessage, self._own_limits), {})
             whole = self._assembler.feed(data)
             if whole is None:
                 return []
-            frame = decode_binary(whole, ServerMessage, self.limits, self._codecs)
+            frame = decode_binary(whole, ServerMessage, self._own_limits, self._codecs)
             return self._handle(frame.message, frame.by_name())
         except ScumbleError as error:
             if error.code is ErrorCode.UNSUPPORTED and error.info.field == "type":
@@ -253,7 +257,6 @@ class ClientSession:
             for pending in self._pending.values():
                 pending.seq, pending.sent = 0, False
         self._hello = hello
-        self._assembler = Assembler(hello.limits)
         resume = tuple(ResumePoint(job_id, job.seq) for job_id, job in self._pending.items() if job.sent)
         self._urgent.append(Identify(self._client, PROTOCOL_VERSION, self._codecs.names, resume))
         self._state = ClientState.IDENTIFIED
