@@ -6,9 +6,10 @@ import argparse
 import time
 from pathlib import Path
 
-from ..demo.blender import find_blender, run_in_blender
+from ..demo.blender import REPOSITORY, find_blender, run_in_blender
 from ..demo.contact_sheet import Picture, Row, contact_sheet
 from ..demo.progress_bar import ProgressBar
+from ..packaging.extension import build_extension
 
 __all__ = ["add_arguments", "run"]
 
@@ -39,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     times, pictures, files = _run_stages(
         arguments.blender or find_blender(),
         [
+            *("--extension", str(build_extension(REPOSITORY / "blender_addon", REPOSITORY / "dist"))),
             *("--prompt", arguments.prompt),
             *("--seed", str(arguments.seed)),
             *("--size", str(arguments.size)),
