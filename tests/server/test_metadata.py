@@ -18,9 +18,11 @@ from PIL.PngImagePlugin import PngInfo
 from scumble_server.metadata import LoraUse, png_bytes, read_settings
 from scumble_server.metadata.chunks import TEXT_BYTES
 from scumble_server.metadata.infotext import infotext, read_infotext
+from scumble_server.models.scan import scan
 from scumble_shared.camera import Camera, look_at, perspective
 from scumble_shared.errors import ErrorCode, ScumbleError
 from scumble_shared.job import SAMPLERS, Control, GenerateJob, View
+from scumble_shared.validate import validate_job
 
 IMAGE = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
 CAMERA = Camera(look_at((3.0, -2.0, 1.7), (0.0, 0.0, 0.1)), perspective(0.8, 1.5, 0.1, 90.0), 48, 32, 0.1, 90.0)
@@ -82,7 +84,7 @@ def graph() -> dict[str, object]:
             },
         },
         "20": {"class_type": "LoadImage", "inputs": {"image": "depth.png"}, "is_changed": [float("nan")]},
-        "13": {"class_type": "PrimitiveNode", "inputs": {"value": 2**64 - 1}},
+        "13": {"class_type": "PrimitiveNode", "inputs": {"value": 2**63 - 100}},
         "3": {
             "class_type": "KSampler",
             "inputs": {
@@ -160,6 +162,11 @@ def test_provenance_is_a_json_object(provenance):
     assert refusal(png_bytes, IMAGE, JOB, provenance).info.field == "provenance"
 
 
+@pytest.mark.parametrize("job", [replace(JOB, prompt="\ud800"), replace(JOB, guidance_scale=float("nan"))])
+def test_a_job_that_cannot_be_written_down_is_told(job):
+    assert refusal(png_bytes, IMAGE, job).code is ErrorCode.INVALID_FIELD
+
+
 def test_settings_of_a_newer_version_are_named_not_dropped_silently(save):
     record = {"format": 1, "scumble": "9.1", "job": {"prompt": "x", "hat": 1, "controls": [{"kind": "depth", "b": 2}]}}
     found = read_settings(save(scumble=json.dumps(record)))
@@ -168,28 +175,25 @@ def test_settings_of_a_newer_version_are_named_not_dropped_silently(save):
 
 
 @pytest.mark.parametrize(
-    ("record", "field"),
+    ("record", "code", "field"),
     [
-        ("nonsense", "scumble"),
-        ("[" * 100_000, "scumble"),
-        ("9" * 5000, "scumble"),
-        ('{"format": 2}', "scumble.format"),
-        ('{"format": 1}', "job"),
-        ('{"format": 1, "index": -1, "job": {"prompt": ""}}', "scumble.index"),
-        ('{"format": 1, "job": {}}', "job.prompt"),
-        ('{"format": 1, "job": {"prompt": 1}}', "job.prompt"),
-        ('{"format": 1, "job": {"prompt": "", "seed": 1.5}}', "job.seed"),
-        ('{"format": 1, "job": {"prompt": "", "width": true}}', "job.width"),
-        ('{"format": 1, "job": {"prompt": "", "guidance_scale": %s}}' % ("9" * 400), "job.guidance_scale"),
-        ('{"format": 1, "job": {"prompt": "", "controls": [{}]}}', "job.controls[0].kind"),
-        ('{"format": 1, "job": {"prompt": "", "controls": {}}}', "job.controls"),
-        ('{"format": 1, "job": {"prompt": "", "task": "project"}}', "job.task"),
-        ('{"format": 1, "job": {"prompt": "", "view": {"camera": {"view": [1]}}}}', "job.view.camera.projection"),
+        ("nonsense", ErrorCode.INVALID_MESSAGE, ""),
+        ("[]", ErrorCode.INVALID_MESSAGE, ""),
+        ("[" * 100_000, ErrorCode.INVALID_MESSAGE, ""),
+        ("9" * 5000, ErrorCode.INVALID_MESSAGE, ""),
+        ('{"format": 2}', ErrorCode.UNSUPPORTED, "format"),
+        ('{"format": 1}', ErrorCode.INVALID_FIELD, "job"),
+        ('{"format": 1, "index": -1, "job": {"prompt": ""}}', ErrorCode.INVALID_FIELD, "index"),
+        ('{"format": 1, "job": {}}', ErrorCode.INVALID_FIELD, "job.prompt"),
+        ('{"format": 1, "job": {"prompt": "", "seed": 1.5}}', ErrorCode.INVALID_FIELD, "job.seed"),
+        ('{"format": 1, "job": {"prompt": "", "controls": [{}]}}', ErrorCode.INVALID_FIELD, "job.controls[0].kind"),
+        ('{"format": 1, "job": {"prompt": "", "task": "project"}}', ErrorCode.INVALID_FIELD, "job.task"),
+        ('{"format": 1, "job": {"prompt": "", "view": {"camera": 3}}}', ErrorCode.INVALID_FIELD, "job.view.camera"),
     ],
 )
-def test_a_spoilt_record_is_refused_with_the_field_at_fault(save, record, field):
+def test_a_spoilt_record_is_refused_with_the_field_at_fault(save, record, code, field):
     error = refusal(read_settings, save(scumble=record))
-    assert (error.code, error.info.field) == (ErrorCode.INVALID_FIELD, field)
+    assert (error.code, error.info.field) == (code, field)
 
 
 def test_a_spoilt_record_falls_back_to_the_text_beside_it(save):
@@ -223,7 +227,7 @@ def test_a1111_reads_what_we_write():
 def test_an_a1111_picture_gives_its_settings(save):
     found = read_settings(save(parameters=A1111))
     assert found.source == "a1111"
-    assert found.model_hash == "6ce0161689"
+    assert (found.model_name, found.model_hash) == ("v1-5-pruned-emaonly", "6ce0161689")
     assert found.job == GenerateJob(
         "a castle <lora:moss:0.8>, (fog:1.1)\non a hill",
         negative_prompt="people,\ncars",
@@ -261,6 +265,30 @@ def test_samplers_of_any_age_are_understood_or_replaced_aloud(words, sampler, no
     assert any("isn't offered" in note for note in found.notes) == noted
 
 
+def test_a_seed_that_this_version_cannot_use_is_said():
+    """ComfyUI's go up to 2**64 - 1."""
+    found = read_infotext(f"x\nSteps: 20, Seed: {2**64 - 1}, Size: 512x512, Model: m")
+    assert found.job.seed == 0
+    assert any(note.startswith("Seed '18446744073709551615' is not a number from 0 to") for note in found.notes)
+
+
+@pytest.mark.parametrize("name", ["sd\\..\\dream.safetensors", "../../dream", "a" * 300, "x\0y", "ü"])
+def test_settings_of_others_are_a_job_that_may_be_submitted(save, name):
+    text = f"x\nSteps: 20, Seed: 5, Size: 512x512, Model: {name}"
+    graph_text = json.dumps(graph() | {"4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": name}}})
+    for found in (read_infotext(text), read_settings(save(prompt=graph_text))):
+        validate_job(replace(found.job, controls=()))
+
+
+def test_a_model_of_another_tool_has_the_id_that_the_index_gives_it(tmp_path):
+    """Both make it of the file's name, so that an artist who has the same file needn't choose it."""
+    name = "DreamShaper_8 (pruned).safetensors"
+    (tmp_path / name).write_bytes(b"")
+    (entry,) = scan((tmp_path,), builtin=False).unusable
+    found = read_infotext(f"x\nSteps: 20, Seed: 1, Model: {name.removesuffix('.safetensors')}")
+    assert found.job.model == entry.id == "dreamshaper-8-pruned"
+
+
 def test_numbers_that_cannot_be_are_left_at_the_default_and_said():
     found = read_infotext("x\nSteps: 1000000, CFG scale: nan, Seed: -3, Size: 9x99999999999999999999, Model: m")
     assert found.job == GenerateJob("x", model="m", width=9)
@@ -278,7 +306,7 @@ WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), max_s
 @given(
     prompt=WORDS.filter(lambda text: not text.startswith("Negative prompt:")),
     negative_prompt=WORDS,
-    seed=st.integers(0, 2**64 - 1),
+    seed=st.integers(0, 2**63 - 100),
     width=st.integers(1, 4096),
     strength=st.integers(0, 1000).map(lambda value: value / 100),
 )
@@ -303,16 +331,17 @@ def test_a_comfyui_picture_gives_its_settings(save):
     assert found.job == GenerateJob(
         "a castle",
         negative_prompt="people",
-        model="dream.v8",
+        model="dream-v8",
         width=768,
         height=512,
         batch_size=2,
         sampler="euler_a",
         num_inference_steps=25,
         guidance_scale=6.5,
-        seed=2**64 - 1,
+        seed=2**63 - 100,
         controls=(Control("depth", strength=0.9, end=0.8),),
     )
+    assert found.model_name == "sd\\dream.v8.safetensors"
     assert (found.source, found.loras, found.notes) == ("comfyui", (LoraUse("moss", 0.7),), ())
 
 
@@ -340,7 +369,7 @@ def test_custom_samplers_spread_over_several_nodes_are_read(save):
         },
     }
     job = read_settings(save(prompt=json.dumps(nodes))).job
-    assert (job.prompt, job.negative_prompt, job.model) == ("a castle", "people", "dream.v8")
+    assert (job.prompt, job.negative_prompt, job.model) == ("a castle", "people", "dream-v8")
     assert (job.seed, job.sampler, job.num_inference_steps, job.guidance_scale) == (5, "dpmpp_2m_karras", 9, 3.0)
     assert (job.denoising_strength, job.controls) == (0.5, ())
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import PureWindowsPath
 from typing import Any
 
 from scumble_shared.errors import ErrorCode, ScumbleError
-from scumble_shared.job import DEFAULT_MODEL, Control, GenerateJob
+from scumble_shared.job import Control, GenerateJob
 
-from .settings import ImageSettings, LoraUse, Numbers, control_kind
+from .settings import ImageSettings, LoraUse, Numbers, control_kind, model_id, stem
 
 __all__ = ["read_graph"]
 
@@ -30,7 +29,6 @@ SAMPLERS = {
 """ComfyUI's sampler -> ours, with its plain schedules."""
 
 PLAIN_SCHEDULES = ("normal", "simple", "sgm_uniform", "ddim_uniform")
-WEIGHT_ENDINGS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf")
 NODES = 10_000
 DEPTH = 200
 """Most nodes in a graph, and most links followed in a row."""
@@ -49,7 +47,8 @@ def read_graph(text: str) -> ImageSettings:
         raise _refused("the ComfyUI graph in the picture has no sampler node that is known here")
     reader = _Reader(graph, sampler)
     job = reader.job()
-    return ImageSettings(job, "comfyui", loras=tuple(reader.loras), notes=(*reader.numbers.notes, *reader.notes))
+    notes = (*reader.numbers.notes, *reader.notes)
+    return ImageSettings(job, "comfyui", model_name=reader.model_name, loras=tuple(reader.loras), notes=notes)
 
 
 def _refused(message: str) -> ScumbleError:
@@ -125,17 +124,18 @@ class _Reader:
         self.numbers = Numbers()
         self.notes: list[str] = []
         self.loras: list[LoraUse] = []
+        self.model_name = ""
 
     def job(self) -> GenerateJob:
         guider = self.graph.linked(self.sampler, "guider") or self.sampler
-        model = self._model(guider)
+        self.model_name = self._model(guider)
         width, height, batch_size, from_image = self._latent()
         if from_image:
             self.notes.append("The picture started from an image, which is not in it")
         return GenerateJob(
             self._text(guider, "positive", "conditioning"),
             negative_prompt=self._text(guider, "negative"),
-            model=model or DEFAULT_MODEL,
+            model=model_id(self.model_name),
             width=width,
             height=height,
             batch_size=batch_size,
@@ -169,14 +169,14 @@ class _Reader:
         return sampler
 
     def _model(self, guider: Node) -> str:
-        """Name of the checkpoint without folder and ending; the LoRAs on the way are collected, first applied first."""
+        """File name of the checkpoint; the LoRAs on the way are collected, first applied first."""
         for node in self.graph.chain(guider, "model"):
             if isinstance(lora := self.graph.literal(node, "lora_name"), str):
                 weight = self.numbers.real("LoRA weight", self.graph.literal(node, "strength_model"), -10.0, 10.0, 1.0)
-                self.loras.insert(0, LoraUse(_stem(lora), float(weight)))
+                self.loras.insert(0, LoraUse(stem(lora), float(weight)))
             name = self._first(node, ("ckpt_name", "unet_name"), None)
             if isinstance(name, str):
-                return _stem(name)
+                return name
         return ""
 
     def _latent(self) -> tuple[int, int, int, bool]:
@@ -236,9 +236,3 @@ class _Reader:
             start=self.numbers.fraction("ControlNet start", self._first(node, ("start_percent",), 0.0), 0.0),
             end=self.numbers.fraction("ControlNet end", self._first(node, ("end_percent",), 1.0), 1.0),
         )
-
-
-def _stem(name: str) -> str:
-    """File name without folder and ending, whichever system it was written on."""
-    path = PureWindowsPath(name)
-    return path.stem if path.suffix.lower() in WEIGHT_ENDINGS else path.name

@@ -11,9 +11,9 @@ import json
 import re
 
 from scumble_shared.errors import ErrorCode, ScumbleError
-from scumble_shared.job import DEFAULT_MODEL, Control, GenerateJob
+from scumble_shared.job import Control, GenerateJob
 
-from .settings import ImageSettings, Numbers, control_kind
+from .settings import ImageSettings, Numbers, control_kind, model_id
 
 __all__ = ["infotext", "read_infotext"]
 
@@ -93,6 +93,7 @@ def read_infotext(text: str) -> ImageSettings:
     return ImageSettings(
         job,
         "a1111",
+        model_name=pairs.get("Model", ""),
         model_hash=model_hash if re.fullmatch("[0-9a-f]{8,64}", model_hash) else "",
         notes=(*reader.numbers.notes, *reader.notes()),
     )
@@ -136,7 +137,7 @@ class _Reader:
         return GenerateJob(
             prompt,
             negative_prompt=negative_prompt,
-            model=model or DEFAULT_MODEL,
+            model=model_id(model),
             width=self.numbers.side("Width", width),
             height=self.numbers.side("Height", height),
             sampler=self._sampler(),

@@ -31,14 +31,15 @@ def png_bytes(image: AnyArray, job: GenerateJob, provenance: str = "{}", *, inde
 
     provenance: JSON object, as in a result. index: which image of the job's batch this is.
     Chunks: ``scumble`` with the whole job, and A1111's ``parameters``, which ComfyUI reads too.
-    Raises ScumbleError INVALID_FIELD for an array or provenance of another kind.
+    Raises ScumbleError INVALID_FIELD for an array or provenance of another kind, or a job that can't be JSON.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         message = f"expected a uint8 image H x W x 3, got {image.dtype} {image.shape}"
         raise ScumbleError(ErrorCode.INVALID_FIELD, message, field="image")
+    own = record(job, provenance, index)
     info = PngInfo()
     info.add_text("parameters", infotext(job, index=index, version=__version__))
-    info.add_text(CHUNK, record(job, provenance, index))
+    info.add_text(CHUNK, own)
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(image)).save(buffer, "PNG", pnginfo=info)
     return buffer.getvalue()

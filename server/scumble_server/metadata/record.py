@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import json
-import types
-import typing
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, fields, is_dataclass
-from typing import Any, Literal, Union, get_args, get_origin
+from dataclasses import dataclass
+from typing import Any
 
 from scumble_shared import __version__
 from scumble_shared.errors import ErrorCode, ScumbleError
 from scumble_shared.job import GenerateJob
+from scumble_shared.schema import decode, encode, loads
 
 from .settings import ImageSettings
 
 __all__ = ["read_record", "record"]
 
 FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """What of the chunk has a fixed form; beside it lies "provenance", a free table."""
+
+    format: int
+    job: GenerateJob
+    index: int = 0
+    scumble: str = ""
 
 
 def record(job: GenerateJob, provenance: str, index: int) -> str:
@@ -33,73 +41,33 @@ def record(job: GenerateJob, provenance: str, index: int) -> str:
     if not isinstance(facts, dict):
         raise ScumbleError(ErrorCode.INVALID_FIELD, "expected a JSON object", field="provenance")
     facts.pop("job", None)
-    content = {"format": FORMAT, "scumble": __version__, "index": index, "job": asdict(job), "provenance": facts}
+    content = encode(_Record(FORMAT, job, index, __version__)) | {"provenance": facts}
     return json.dumps(content, separators=(",", ":"))
 
 
 def read_record(text: str) -> ImageSettings:
-    """The settings of our own chunk. Raises ScumbleError INVALID_FIELD with the path of what can't be."""
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _refused("scumble", "is not JSON") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise _refused("scumble.format", "is of another version of Scumble; update to read it")
-    index = content.get("index", 0)
-    if type(index) is not int or index < 0:
-        raise _refused("scumble.index", "expected a whole number")
-    unknown: list[str] = []
-    job = _value(GenerateJob, content.get("job"), "job", unknown)
-    notes = (f"Written by Scumble {content.get('scumble')}; not known here: {', '.join(unknown)}",) if unknown else ()
-    return ImageSettings(job, "scumble", index, notes=notes, provenance=json.dumps(content.get("provenance", {})))
+    """The settings of our own chunk. Raises ScumbleError with the path of what can't be: INVALID_FIELD,
+    INVALID_MESSAGE for no JSON object at all, UNSUPPORTED for one of a version that isn't known here."""
+    content = loads(text)
+    if isinstance(content, dict) and content.get("format") != FORMAT:
+        message = f"a record of format {str(content.get('format'))[:20]}, which this version of Scumble doesn't know"
+        raise ScumbleError(ErrorCode.UNSUPPORTED, message, field="format")
+    found: _Record = decode(_Record, content)
+    if found.index < 0:
+        raise ScumbleError(ErrorCode.INVALID_FIELD, f"image {found.index} of a batch can't be", field="index")
+    unknown = _unknown(content["job"], encode(found.job), "job")
+    notes = (f"Written by Scumble {found.scumble}; not known here: {', '.join(unknown)}",) if unknown else ()
+    provenance = json.dumps(content.get("provenance", {}))
+    return ImageSettings(found.job, "scumble", found.index, notes=notes, provenance=provenance)
 
 
-def _refused(path: str, problem: str) -> ScumbleError:
-    return ScumbleError(ErrorCode.INVALID_FIELD, problem, field=path)
-
-
-def _value(hint: Any, value: Any, path: str, unknown: list[str]) -> Any:
-    """``value`` from JSON as the type ``hint`` of a job's field; names that job doesn't have go to ``unknown``."""
-    origin = get_origin(hint)
-    if is_dataclass(hint):
-        return _dataclass(hint, value, path, unknown)
-    if origin is tuple:
-        return _tuple(get_args(hint), value, path, unknown)
-    if origin in (Union, types.UnionType):
-        if value is None:
-            return None
-        return _value(next(item for item in get_args(hint) if item is not type(None)), value, path, unknown)
-    if origin is Literal:
-        if value not in get_args(hint):
-            raise _refused(path, f"expected one of {get_args(hint)}")
-        return value
-    if hint is float and type(value) is int and abs(value) < 2**53:
-        return float(value)
-    if type(value) is not hint:
-        raise _refused(path, f"expected {hint.__name__}, got {type(value).__name__}")
-    return value
-
-
-def _dataclass(kind: Any, value: Any, path: str, unknown: list[str]) -> Any:
-    if not isinstance(value, Mapping):
-        raise _refused(path, "expected an object")
-    hints = typing.get_type_hints(kind)
-    unknown += [f"{path}.{name}" for name in value if name not in hints]
-    missing = [item.name for item in fields(kind) if item.default is MISSING and item.name not in value]
-    if missing:
-        raise _refused(f"{path}.{missing[0]}", "is missing")
-    known = {name: item for name, item in value.items() if name in hints}
-    return kind(**{name: _value(hints[name], item, f"{path}.{name}", unknown) for name, item in known.items()})
-
-
-def _tuple(items: tuple[Any, ...], value: Any, path: str, unknown: list[str]) -> tuple[Any, ...]:
-    if not isinstance(value, list):
-        raise _refused(path, "expected a list")
-    if items[-1] is Ellipsis:
-        items = (items[0],) * len(value)
-    if len(items) != len(value):
-        raise _refused(path, f"expected {len(items)} items, got {len(value)}")
-    return tuple(
-        _value(item, part, f"{path}[{number}]", unknown)
-        for number, (item, part) in enumerate(zip(items, value, strict=True))
-    )
+def _unknown(given: Any, known: Any, path: str) -> list[str]:
+    """Paths of the fields in ``given`` that reading it has left out."""
+    if isinstance(given, list) and isinstance(known, list):
+        pairs = enumerate(zip(given, known, strict=True))
+        return [name for index, (one, other) in pairs for name in _unknown(one, other, f"{path}[{index}]")]
+    if not isinstance(given, dict) or not isinstance(known, dict):
+        return []
+    names = [f"{path}.{name}" for name in given if name not in known]
+    common = (name for name in given if name in known)
+    return names + [inner for name in common for inner in _unknown(given[name], known[name], f"{path}.{name}")]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 
-from scumble_shared.job import GenerateJob
+from scumble_shared.job import DEFAULT_MODEL, GenerateJob
 from scumble_shared.limits import DEFAULT_LIMITS
 
-__all__ = ["ImageSettings", "LoraUse", "Numbers", "control_kind"]
+__all__ = ["ImageSettings", "LoraUse", "Numbers", "control_kind", "model_id", "stem"]
 
-SEED_MAX = 2**64 - 1
-"""ComfyUI's largest; A1111 stays below 2**32."""
+SEED_MAX = 2**63 - 1 - DEFAULT_LIMITS.batch_size
+"""What a job may have; A1111 stays below 2**32, ComfyUI below 2**64."""
+
+WEIGHT_ENDINGS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf")
 
 KIND_WORDS = {
     "depth": "depth",
@@ -49,6 +52,7 @@ class ImageSettings:
     job: GenerateJob
     source: str
     index: int = 0
+    model_name: str = ""
     model_hash: str = ""
     loras: tuple[LoraUse, ...] = ()
     notes: tuple[str, ...] = ()
@@ -106,6 +110,17 @@ def _number(value: object) -> float | int | None:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def stem(name: str) -> str:
+    """File name without folder and ending, whichever system it was written on."""
+    last = re.split(r"[/\\]", name)[-1]
+    return next((last[: -len(ending)] for ending in WEIGHT_ENDINGS if last.lower().endswith(ending)), last)
+
+
+def model_id(name: str) -> str:
+    """The id that the model index gives to a file called ``name``; the built-in model's for an empty one."""
+    return re.sub(r"[^a-z0-9]+", "-", stem(name).lower()).strip("-")[:60] or DEFAULT_MODEL
 
 
 def control_kind(*names: str) -> str | None:
