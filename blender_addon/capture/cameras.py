@@ -100,9 +100,9 @@ def framing_of_scene_camera(
     crop = render.use_border and render.use_crop_to_border
     full = _render_size(render)
     inner = _border(render, *full) if crop else (0, 0, *full)
-    size = (width or inner[2] - inner[0], height or inner[3] - inner[1])
+    size = (inner[2] - inner[0] if width is None else width, inner[3] - inner[1] if height is None else height)
     check_size(*size)
-    lens = (size if not crop else full) if width or height else full
+    lens = full if crop else size
     evaluated = thing.evaluated_get(depsgraph)
     projection = evaluated.calc_matrix_camera(
         depsgraph, x=lens[0], y=lens[1], scale_x=render.pixel_aspect_x, scale_y=render.pixel_aspect_y

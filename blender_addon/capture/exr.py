@@ -28,7 +28,7 @@ def read_exr(path: Path) -> dict[str, NDArray[np.float32]]:
     data = path.read_bytes()
     try:
         return _channels(data)
-    except (struct.error, IndexError, KeyError) as error:
+    except (struct.error, IndexError, KeyError, OverflowError) as error:
         raise ValueError(f"{path.name} is no complete EXR file") from error
 
 
@@ -42,12 +42,14 @@ def _channels(data: bytes) -> dict[str, NDArray[np.float32]]:
         raise ValueError("compressed EXR files aren't read")
     left, top, right, bottom = struct.unpack("<4i", header["dataWindow"])
     width, height = right - left + 1, bottom - top + 1
+    if width < 1 or height < 1 or 4 * width * height * len(names) > len(data):
+        raise ValueError("the file is shorter than its pictures")
     offsets = struct.unpack_from(f"<{height}Q", data, position)
     rows = np.zeros((height, len(names), width), np.float32)
     for offset in offsets:
         y, size = struct.unpack_from("<iI", data, offset)
-        if size != rows[0].nbytes:
-            raise ValueError("a scanline has the wrong size")
+        if size != rows[0].nbytes or not 0 <= y - top < height:
+            raise ValueError("a scanline has the wrong size or place")
         line = np.frombuffer(data, "<f4", len(names) * width, offset + 8)
         rows[y - top] = line.reshape(len(names), width)
     return {name: rows[:, index] for index, name in enumerate(names)}

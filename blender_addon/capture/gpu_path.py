@@ -81,8 +81,8 @@ class GpuPath:
 
         def visit(mesh_uid: int, thing: bpy.types.Object) -> bool:
             if mesh_uid not in known or thing.mode == "SCULPT":
-                self.batches_built += 1
                 batches[mesh_uid] = _build(thing)
+                self.batches_built += batches[mesh_uid] is not None
             else:
                 batches[mesh_uid] = known[mesh_uid]
             return batches[mesh_uid] is not None

@@ -14,6 +14,7 @@ def add_mesh(name: str, make, smooth: bool = False, matrix: Matrix | None = None
     """A new object whose mesh ``make(bmesh)`` fills."""
     mesh = bpy.data.meshes.new(name)
     shape = bmesh.new()
+    shape.loops.layers.uv.new("UVMap")
     make(shape)
     for face in shape.faces:
         face.smooth = smooth
