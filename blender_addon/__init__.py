@@ -1,0 +1,22 @@
+"""Scumble: diffusion over real geometry. What Blender calls when the extension is switched on and off."""
+
+from __future__ import annotations
+
+from . import capture, operators, panels, preferences, presets, properties, pump, runtime, translations
+from .apply import overlay
+
+__all__ = ["register", "unregister"]
+
+PARTS = (translations, preferences, properties, operators, presets, panels, overlay, runtime, pump)
+"""In the order they come; they go in reverse."""
+
+
+def register() -> None:
+    for part in PARTS:
+        part.register()
+
+
+def unregister() -> None:
+    for part in reversed(PARTS):
+        part.unregister()
+    capture.unregister()

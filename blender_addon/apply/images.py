@@ -1,0 +1,55 @@
+"""Image datablocks from pictures that arrived as finished PNG files."""
+
+from __future__ import annotations
+
+import bpy
+
+from ..prepare import Picture
+
+__all__ = ["PROVENANCE", "keep_image", "update_image"]
+
+PROVENANCE = "scumble"
+"""Custom property with the JSON of the job that made the image."""
+
+CAMERA_IMAGE = "scumble_camera_image"
+"""Custom property of the one image that each scene's camera results go to; its value is the scene's name."""
+
+
+def keep_image(picture: Picture, name: str) -> bpy.types.Image:
+    """A new image, packed into the file, that stays when nothing uses it."""
+    image = bpy.data.images.new(name, _width(picture), _height(picture), alpha=picture.pixels.shape[2] == 4)
+    _fill(image, picture)
+    image.use_fake_user = True
+    return image
+
+
+def update_image(picture: Picture, scene: bpy.types.Scene) -> bpy.types.Image:
+    """The scene's one camera image, as a render result would be: each result replaces the one before."""
+    found = (image for image in bpy.data.images if image.get(CAMERA_IMAGE) == scene.name and image.library is None)
+    image = next(found, None)
+    if image is None:
+        image = keep_image(picture, f"Scumble {scene.name}")
+        image[CAMERA_IMAGE] = scene.name
+    else:
+        _fill(image, picture)
+    return image
+
+
+def _fill(image: bpy.types.Image, picture: Picture) -> None:
+    """The PNG itself is packed: nothing is encoded here, and the file in the .blend carries its provenance."""
+    image.pack(data=picture.png, data_len=len(picture.png))
+    image.source = "FILE"
+    image.colorspace_settings.name = "sRGB"
+    image.alpha_mode = "CHANNEL_PACKED"
+    image[PROVENANCE] = picture.record
+    image.reload()
+    image.update()
+    image.update_tag()
+
+
+def _width(picture: Picture) -> int:
+    return picture.pixels.shape[1]
+
+
+def _height(picture: Picture) -> int:
+    return picture.pixels.shape[0]

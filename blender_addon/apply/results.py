@@ -1,0 +1,93 @@
+"""What is done with a result when it arrives. The scene is looked up again: it may be gone by then."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+from scumble_shared.errors import ScumbleError
+from scumble_shared.job import ControlImagesJob, GenerateJob, ProjectJob
+
+from ..jobs import JobRecord
+from ..preferences import preferences
+from ..prepare import Picture
+from ..state import session
+from . import icons, overlay
+from .images import keep_image, update_image
+from .materials import apply_texture
+
+__all__ = ["apply_result", "keep_pictures", "show_preview", "undo_step"]
+
+NAME_LENGTH = 40
+"""Characters of the prompt in an image's name; Blender allows 63 in all."""
+
+
+def apply_result(record: JobRecord) -> None:
+    """One undo step, and none if the scene the job was made for is gone: then the pictures wait to be kept."""
+    scene = _scene(record.target.scene_uid)
+    if scene is None:
+        session().jobs.annotate(record.id, "The scene it was made for is gone; Keep as Image keeps it")
+        return
+    match record.job:
+        case GenerateJob():
+            _apply_pictures(record, scene)
+        case ProjectJob():
+            _apply_textures(record)
+        case ControlImagesJob():
+            for index, picture in enumerate(record.prepared.values()):
+                icons.set_control_icon(record.target.scene_uid, index, picture.icon)
+
+
+def show_preview(record: JobRecord, pixels: object) -> None:
+    """A picture forming, over the view it is made from."""
+    target = record.target
+    wanted = "OVERLAY" in target.actions and preferences().show_previews
+    if wanted and isinstance(pixels, np.ndarray) and target.camera is not None:
+        overlay.show_pixels(record.id, target.camera, pixels)
+
+
+def keep_pictures(record: JobRecord) -> list[bpy.types.Image]:
+    """New images of all pictures of a finished generation."""
+    words = " ".join(record.job.prompt.split())[:NAME_LENGTH] or "Scumble"
+    return [keep_image(picture, words) for picture in record.prepared.values()]
+
+
+def undo_step(message: str) -> None:
+    """Closes what was just done to Blender's data into one undo step."""
+    bpy.ops.ed.undo_push(message=message)
+
+
+def _apply_pictures(record: JobRecord, scene: bpy.types.Scene) -> None:
+    actions, target = record.target.actions, record.target
+    first: Picture = next(iter(record.prepared.values()))
+    if "OVERLAY" in actions and target.camera is not None:
+        overlay.show(record.id, target.camera, first.pixels)
+    if "IMAGE" in actions:
+        keep_pictures(record)
+    if "RENDER" in actions and target.from_camera:
+        update_image(first, scene)
+    if "IMAGE" in actions or ("RENDER" in actions and target.from_camera):
+        undo_step("Scumble: Generate")
+
+
+def _apply_textures(record: JobRecord) -> None:
+    lost = []
+    done = 0
+    for mesh in record.target.meshes:
+        thing = next((thing for thing in bpy.data.objects if thing.session_uid == mesh.session_uid), None)
+        if thing is None:
+            lost.append(f"{mesh.name} is gone")
+            continue
+        try:
+            image = keep_image(record.prepared[f"texture/{mesh.name}"], f"Scumble {mesh.name}")
+            apply_texture(thing, image, mesh.uv_map)
+            done += 1
+        except ScumbleError as error:
+            lost.append(str(error))
+    if done:
+        undo_step("Scumble: Texture from View")
+    if lost:
+        session().jobs.annotate(record.id, "; ".join(lost))
+
+
+def _scene(session_uid: int) -> bpy.types.Scene | None:
+    return next((scene for scene in bpy.data.scenes if scene.session_uid == session_uid), None)

@@ -1,0 +1,79 @@
+"""Menus that depend on what the server offers.
+
+Blender keeps pointers to the strings of dynamic menus without owning them, so every list that was ever handed out for
+the same offer is kept here.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from scumble_shared.job import DEFAULT_MODEL, SAMPLERS
+from scumble_shared.messages import Capabilities, ModelInfo
+
+from .state import session
+
+__all__ = ["control_kinds_of", "model_info", "model_items", "model_of", "sampler_items", "settings_of_model"]
+
+EnumItem = tuple[str, str, str, str, int]
+
+SAMPLER_NAMES = {
+    "ddim": "DDIM",
+    "euler": "Euler",
+    "euler_a": "Euler Ancestral",
+    "dpmpp_2m": "DPM++ 2M",
+    "dpmpp_2m_karras": "DPM++ 2M Karras",
+    "unipc": "UniPC",
+    "lcm": "LCM",
+}
+
+
+def sampler_items() -> tuple[EnumItem, ...]:
+    return tuple((name, SAMPLER_NAMES[name], "", "NONE", index) for index, name in enumerate(SAMPLERS))
+
+
+def model_items(settings: object, context: object) -> tuple[EnumItem, ...]:
+    """The server's models, and the scene's own if the server lacks it."""
+    return _model_items(session().capabilities.models, getattr(settings, "model_id", DEFAULT_MODEL))
+
+
+@cache
+def _model_items(models: tuple[ModelInfo, ...], chosen: str) -> tuple[EnumItem, ...]:
+    offered = [(model.id, model.name, model.note or f"{model.family} model", "NONE") for model in models]
+    if chosen not in {model.id for model in models}:
+        known = bool(models)
+        offered.append((chosen, chosen, "Not offered by this server" if known else "", "ERROR" if known else "NONE"))
+    return tuple((*item, index) for index, item in enumerate(offered))
+
+
+def model_of(model_id: str) -> int:
+    """Value of a model in :func:`model_items`."""
+    ids = [model.id for model in session().capabilities.models]
+    return ids.index(model_id) if model_id in ids else len(ids)
+
+
+def model_info(capabilities: Capabilities, model_id: str) -> ModelInfo | None:
+    return next((model for model in capabilities.models if model.id == model_id), None)
+
+
+def settings_of_model(model_id: str) -> dict[str, object]:
+    """Values of settings that suit a model; empty for an unknown one."""
+    info = model_info(session().capabilities, model_id)
+    if info is None:
+        return {}
+    return {
+        "sampler": info.sampler,
+        "num_inference_steps": info.num_inference_steps,
+        "guidance_scale": info.guidance_scale,
+        "width": info.width,
+        "height": info.height,
+    }
+
+
+def control_kinds_of(capabilities: Capabilities, model_id: str) -> tuple[str, ...]:
+    """Kinds of controls a model can follow, its family's separate ControlNets included."""
+    info = model_info(capabilities, model_id)
+    if info is None:
+        return ()
+    separate = [kind for net in capabilities.controlnets if net.family == info.family for kind in net.kinds]
+    return tuple(dict.fromkeys((*info.control_kinds, *separate)))

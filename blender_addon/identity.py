@@ -1,0 +1,13 @@
+"""What this extension is called at run time; the name depends on the repository it was installed from."""
+
+from __future__ import annotations
+
+from scumble_shared import __version__
+
+__all__ = ["CLIENT", "PACKAGE"]
+
+PACKAGE = __package__
+"""Key of the preferences, and of the extension's own folder."""
+
+CLIENT = f"Scumble for Blender {__version__}"
+"""For the server's log."""

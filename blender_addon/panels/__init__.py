@@ -1,0 +1,11 @@
+"""The Sidebar tab. Drawing only arranges what other modules know."""
+
+from __future__ import annotations
+
+import bpy
+
+from . import main
+
+__all__ = ["register", "unregister"]
+
+register, unregister = bpy.utils.register_classes_factory(main.CLASSES)

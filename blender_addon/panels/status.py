@@ -1,0 +1,85 @@
+"""What the panels say, decided without a layout: states, progress, and why something can't be done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scumble_shared.errors import ErrorInfo
+from scumble_shared.messages import Capabilities
+
+from ..jobs import JobRecord, JobState
+from ..session import ConnectionState
+
+__all__ = ["ConnectionRow", "connection_row", "controls_hint", "progress_fraction", "progress_text", "why_not_generate"]
+
+STAGES = {
+    "loading": "Loading the model",
+    "encoding": "Reading the prompt",
+    "denoising": "Painting",
+    "decoding": "Finishing",
+    "projecting": "Projecting",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionRow:
+    """One line: what is the matter, an icon for it, and the operator offered beside it ("" for none)."""
+
+    text: str
+    icon: str
+    operator: str = ""
+
+
+def connection_row(state: ConnectionState, capabilities: Capabilities, error: ErrorInfo | None) -> ConnectionRow:
+    match state:
+        case ConnectionState.OFF:
+            return ConnectionRow("Not connected", "UNLINKED", "scumble.connect")
+        case ConnectionState.STARTING:
+            return ConnectionRow("Starting the server", "SORTTIME", "scumble.disconnect")
+        case ConnectionState.CONNECTING:
+            return ConnectionRow("Connecting", "SORTTIME", "scumble.disconnect")
+        case ConnectionState.READY:
+            device = f" ({capabilities.device})" if capabilities.device else ""
+            return ConnectionRow(f"Connected{device}", "LINKED", "scumble.disconnect")
+        case ConnectionState.LOST:
+            return ConnectionRow("Connection lost, trying again", "ERROR", "scumble.disconnect")
+        case ConnectionState.FAILED:
+            return ConnectionRow("Not connected", "ERROR", "scumble.connect")
+
+
+def why_not_generate(settings: object, has_camera: bool, *, prompt_needed: bool = True) -> str:
+    """The reason, as a sentence without its stop; "" if nothing stands in the way."""
+    if prompt_needed and not settings.prompt.strip():
+        return "Write a prompt first"
+    if settings.source == "CAMERA" and not has_camera:
+        return "The scene has no camera; add one, or use the viewport"
+    return ""
+
+
+def controls_hint(offered: tuple[str, ...], wanted: tuple[str, ...]) -> str:
+    """What is wrong with the list of controls; "" if nothing, or if nothing is known of the model."""
+    missing = [kind for kind in wanted if offered and kind not in offered]
+    return f"The model has no ControlNet for: {', '.join(missing)}" if missing else ""
+
+
+def progress_fraction(record: JobRecord) -> float:
+    """In [0, 1]; of the steps, while the whole isn't known."""
+    if record.fraction is not None:
+        return min(max(record.fraction, 0.0), 1.0)
+    return record.step / record.steps if record.steps else 0.0
+
+
+def progress_text(record: JobRecord) -> str:
+    if record.state is JobState.WAITING and not record.stage:
+        return f"Waiting, {record.position} before it" if record.position else "Waiting"
+    text = STAGES.get(record.stage, record.stage.capitalize() or "Working")
+    if record.steps:
+        text += f" {record.step}/{record.steps}"
+    if record.eta is not None:
+        text += f", {_duration(record.eta)} left"
+    return text
+
+
+def _duration(seconds: float) -> str:
+    whole = max(0, round(seconds))
+    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60} s"

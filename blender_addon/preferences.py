@@ -1,0 +1,69 @@
+"""How to reach a server: the extension's preferences."""
+
+from __future__ import annotations
+
+import bpy
+
+from .identity import PACKAGE
+
+__all__ = ["SCUMBLE_AP_preferences", "preferences", "register", "unregister"]
+
+CONNECTIONS = (
+    ("LOCAL", "Start by Itself", "Start a server on this machine when it is needed, and end it with Blender"),
+    ("RUNNING", "Already Running", "Use the server that was started on this machine with: scumble serve"),
+    ("ADDRESS", "Address and Token", "Use a server anywhere, by its address"),
+)
+
+
+class SCUMBLE_AP_preferences(bpy.types.AddonPreferences):
+    bl_idname = PACKAGE
+
+    connection: bpy.props.EnumProperty(name="Server", items=CONNECTIONS, default="LOCAL")
+    server_path: bpy.props.StringProperty(
+        name="Server Program",
+        description="The scumble command, or the Python it is installed in; empty finds it by itself",
+        subtype="FILE_PATH",
+    )
+    server_arguments: bpy.props.StringProperty(
+        name="Arguments",
+        description="More arguments for the server, such as --device cuda or --models /my/models",
+    )
+    url: bpy.props.StringProperty(
+        name="Address",
+        description="Such as wss://render-box:7860; on this machine also ws://127.0.0.1:7860",
+    )
+    token: bpy.props.StringProperty(
+        name="Token",
+        description="What the server said at its start; Blender keeps it in its preferences file",
+        subtype="PASSWORD",
+    )
+    fingerprint: bpy.props.StringProperty(
+        name="Certificate",
+        description="SHA-256 fingerprint of a certificate the server made itself; empty trusts known authorities",
+    )
+    show_previews: bpy.props.BoolProperty(
+        name="Show Steps",
+        description="Show the picture forming, step by step, over the view it was made from",
+        default=True,
+    )
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        layout.prop(self, "connection")
+        if self.connection == "LOCAL":
+            layout.prop(self, "server_path")
+            layout.prop(self, "server_arguments")
+        elif self.connection == "ADDRESS":
+            layout.prop(self, "url")
+            layout.prop(self, "token")
+            layout.prop(self, "fingerprint")
+        layout.prop(self, "show_previews")
+
+
+def preferences() -> SCUMBLE_AP_preferences:
+    return bpy.context.preferences.addons[PACKAGE].preferences
+
+
+register, unregister = bpy.utils.register_classes_factory((SCUMBLE_AP_preferences,))

@@ -1,0 +1,84 @@
+"""What the network thread makes of arriving pictures, so that the main thread only hands them to Blender."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scumble_shared import __version__
+from scumble_shared.client import Arrived
+from scumble_shared.errors import ErrorCode, ErrorInfo
+from scumble_shared.messages import Preview, Result
+
+from .jobs import JobRecord
+from .png import png_bytes
+
+__all__ = ["Picture", "float_pixels", "prepare"]
+
+ICON_SIDE = 256
+"""Largest side of the small copy shown in panels, pixels."""
+
+RECORD_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """pixels: uint8 H x W x 1, 3 or 4, top row first. png: the same as a file with its provenance.
+
+    icon: float32 h x w x 4, bottom row first, small. record: provenance as JSON text.
+    """
+
+    name: str
+    pixels: NDArray[np.uint8]
+    png: bytes
+    icon: NDArray[np.float32]
+    record: str
+
+
+def prepare(arrived: Arrived, record: JobRecord) -> object:
+    """A result becomes a dict of pictures by name, or the error in it; a preview becomes pixels for the overlay."""
+    if isinstance(arrived.message, Preview):
+        return float_pixels(arrived.tensors["preview"])
+    if not isinstance(arrived.message, Result):
+        return None
+    pictures = {}
+    for index, (name, array) in enumerate(arrived.tensors.items()):
+        if array.dtype != np.uint8 or array.ndim not in (2, 3) or not array.size:
+            return ErrorInfo(ErrorCode.INVALID_RESULT, f"{name} isn't a picture: {array.dtype} {array.shape}")
+        if not name.startswith("weight/"):
+            pictures[name] = _picture(name, array, _record(record, arrived.message.provenance, index))
+    return pictures
+
+
+def float_pixels(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """uint8 H x W x C, top row first -> float32 H x W x 4 in [0, 1], bottom row first, as Blender has images."""
+    height, width, channels = pixels.shape
+    result = np.ones((height, width, 4), np.float32)
+    result[..., : max(channels, 3)] = pixels[::-1] * np.float32(1.0 / 255.0)
+    return result
+
+
+def _picture(name: str, array: NDArray[np.uint8], record: str) -> Picture:
+    pixels = array if array.ndim == 3 else array[..., None]
+    stride = max(1, -(-max(pixels.shape[:2]) // ICON_SIDE))
+    return Picture(name, pixels, png_bytes(pixels, record), float_pixels(pixels[::stride, ::stride]), record)
+
+
+def _record(record: JobRecord, provenance: str, index: int) -> str:
+    """As the server's own files have it, so that ``scumble generate --from`` reads it back."""
+    try:
+        facts = json.loads(provenance)
+    except ValueError:
+        facts = {}
+    if isinstance(facts, dict):
+        facts.pop("job", None)
+    content = {
+        "format": RECORD_FORMAT,
+        "scumble": __version__,
+        "index": index,
+        "job": asdict(record.job),
+        "provenance": facts,
+    }
+    return json.dumps(content, separators=(",", ":"))

@@ -1,0 +1,201 @@
+"""What an artist sets for a scene. Stored with the scene; the model by its id, whatever a server offers today."""
+
+from __future__ import annotations
+
+import bpy
+from scumble_shared.job import CONTROL_KINDS, DEFAULT_MODEL, GenerateJob
+from scumble_shared.limits import DEFAULT_LIMITS
+
+from .choices import model_items, model_of, sampler_items, settings_of_model
+
+__all__ = ["RESULT_ACTIONS", "SCUMBLE_PG_control", "SCUMBLE_PG_settings", "register", "unregister"]
+
+SOURCES = (
+    ("VIEWPORT", "Viewport", "What the 3D viewport looks at", "VIEW3D", 0),
+    ("CAMERA", "Camera", "What the scene's camera sees, at the render's aspect", "CAMERA_DATA", 1),
+)
+
+RESULT_ACTIONS = (
+    ("IMAGE", "Keep as Image", "Keep each result as an image packed into the file", "IMAGE_DATA", 1),
+    ("OVERLAY", "Show as Overlay", "Show the result over the view it was made from", "OVERLAY", 2),
+    (
+        "RENDER",
+        "Update Camera Image",
+        "Update one image per scene, as a render would, for the camera",
+        "RENDER_STILL",
+        4,
+    ),
+)
+
+CONTROL_NAMES = {
+    "depth": ("Depth", "Nearer is brighter"),
+    "normal": ("Normal", "Which way surfaces face"),
+    "canny": ("Edges", "Edges as the Canny filter finds them"),
+    "lineart": ("Line Art", "Outlines and creases of the geometry"),
+    "segmentation": ("Segmentation", "One colour per object"),
+}
+CONTROL_ITEMS = tuple((kind, *CONTROL_NAMES[kind], index) for index, kind in enumerate(CONTROL_KINDS))
+
+
+def _get_model(settings: SCUMBLE_PG_settings) -> int:
+    return model_of(settings.model_id)
+
+
+def _set_model(settings: SCUMBLE_PG_settings, value: int) -> None:
+    """Choosing a model also sets what suits it; presets and scripts that set ``model_id`` decide for themselves."""
+    chosen = model_items(settings, None)[value][0]
+    settings.model_id = chosen
+    for name, suited in settings_of_model(chosen).items():
+        setattr(settings, name, suited)
+
+
+class SCUMBLE_PG_control(bpy.types.PropertyGroup):
+    """One control; see ``scumble_shared.job.Control``."""
+
+    enabled: bpy.props.BoolProperty(name="Use", description="Let this control act", default=True)
+    kind: bpy.props.EnumProperty(
+        name="Kind", description="What of the scene the picture has to follow", items=CONTROL_ITEMS
+    )
+    model: bpy.props.StringProperty(
+        name="ControlNet", description="Id of a ControlNet; empty takes the one that suits the model"
+    )
+    strength: bpy.props.FloatProperty(
+        name="Strength",
+        description="How strictly the picture follows",
+        default=1.0,
+        min=0.0,
+        max=10.0,
+        soft_max=2.0,
+        subtype="FACTOR",
+    )
+    start: bpy.props.FloatProperty(
+        name="Start",
+        description="Part of the steps after which it begins",
+        default=0.0,
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+    )
+    end: bpy.props.FloatProperty(
+        name="End",
+        description="Part of the steps after which it lets go",
+        default=1.0,
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+    )
+    use_range: bpy.props.BoolProperty(
+        name="Limit Depth", description="Set the depths that are white and black yourself", default=False
+    )
+    near: bpy.props.FloatProperty(
+        name="Near", description="Depth that becomes white", default=1.0, min=0.0, subtype="DISTANCE", unit="LENGTH"
+    )
+    far: bpy.props.FloatProperty(
+        name="Far", description="Depth that becomes black", default=10.0, min=0.0, subtype="DISTANCE", unit="LENGTH"
+    )
+    show_details: bpy.props.BoolProperty(
+        name="Details", description="Show when and how the control acts", default=False
+    )
+
+
+class SCUMBLE_PG_settings(bpy.types.PropertyGroup):
+    """A scene's settings; see ``scumble_shared.job.GenerateJob``."""
+
+    prompt: bpy.props.StringProperty(
+        name="Prompt",
+        description="What the picture shows",
+        maxlen=DEFAULT_LIMITS.prompt_bytes,
+        options={"TEXTEDIT_UPDATE"},
+    )
+    negative_prompt: bpy.props.StringProperty(
+        name="Negative", description="What the picture must not show", maxlen=DEFAULT_LIMITS.prompt_bytes
+    )
+    model_id: bpy.props.StringProperty(name="Model Id", description="Id of the model", default=DEFAULT_MODEL)
+    model: bpy.props.EnumProperty(
+        name="Model",
+        description="Which model paints; choosing one also sets what suits it",
+        items=model_items,
+        get=_get_model,
+        set=_set_model,
+    )
+    source: bpy.props.EnumProperty(name="Source", description="Where to look from", items=SOURCES, default="VIEWPORT")
+    width: bpy.props.IntProperty(
+        name="Width", default=512, min=1, max=DEFAULT_LIMITS.generate_side, step=64, subtype="PIXEL"
+    )
+    height: bpy.props.IntProperty(
+        name="Height", default=512, min=1, max=DEFAULT_LIMITS.generate_side, step=64, subtype="PIXEL"
+    )
+    batch_size: bpy.props.IntProperty(
+        name="Batch", description="Pictures per job", default=1, min=1, max=DEFAULT_LIMITS.batch_size
+    )
+    sampler: bpy.props.EnumProperty(
+        name="Sampler",
+        description="How the noise is taken away",
+        items=sampler_items(),
+        default=GenerateJob.__dataclass_fields__["sampler"].default,
+    )
+    num_inference_steps: bpy.props.IntProperty(
+        name="Steps",
+        description="More take longer",
+        default=20,
+        min=1,
+        max=DEFAULT_LIMITS.num_inference_steps,
+        soft_max=60,
+    )
+    guidance_scale: bpy.props.FloatProperty(
+        name="Guidance",
+        description="How strictly the picture follows the prompt",
+        default=7.0,
+        min=0.0,
+        max=DEFAULT_LIMITS.guidance_scale,
+        soft_max=20.0,
+    )
+    seed: bpy.props.IntProperty(
+        name="Seed", description="The same seed and settings give the same picture", default=0, min=0
+    )
+    lock_seed: bpy.props.BoolProperty(
+        name="Lock Seed", description="Keep the seed; otherwise each picture gets a new one", default=False
+    )
+    controls: bpy.props.CollectionProperty(type=SCUMBLE_PG_control)
+    use_default_controls: bpy.props.BoolProperty(
+        name="Default Controls",
+        description="Depth and normal, where the model has them, until you add controls yourself",
+        default=True,
+    )
+    result_actions: bpy.props.EnumProperty(
+        name="When Finished",
+        description="What becomes of a result by itself",
+        items=RESULT_ACTIONS,
+        options={"ENUM_FLAG"},
+        default={"IMAGE", "OVERLAY", "RENDER"},
+    )
+    texture_size: bpy.props.IntProperty(
+        name="Texture Size",
+        description="Side of the textures made from a view",
+        default=1024,
+        min=8,
+        max=DEFAULT_LIMITS.texture_side,
+        subtype="PIXEL",
+    )
+    angle_exponent: bpy.props.FloatProperty(
+        name="Angle Falloff",
+        description="How fast surfaces seen at a slant count less",
+        default=2.0,
+        min=0.0,
+        max=16.0,
+        soft_max=8.0,
+    )
+
+
+CLASSES = (SCUMBLE_PG_control, SCUMBLE_PG_settings)
+_register_classes, _unregister_classes = bpy.utils.register_classes_factory(CLASSES)
+
+
+def register() -> None:
+    _register_classes()
+    bpy.types.Scene.scumble = bpy.props.PointerProperty(type=SCUMBLE_PG_settings, name="Scumble")
+
+
+def unregister() -> None:
+    del bpy.types.Scene.scumble
+    _unregister_classes()

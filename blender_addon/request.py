@@ -1,0 +1,193 @@
+"""From a scene and its settings to a job: capture, settings, and who gets the result."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import bpy
+import numpy as np
+from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
+from scumble_shared.job import Control, ControlImagesJob, GenerateJob, MeshRef, ProjectJob, View
+from scumble_shared.messages import Capabilities
+from scumble_shared.tensor import AnyArray, Digest, digest_of
+
+from . import capture
+from .choices import control_kinds_of
+from .jobs import JobRecord, MeshTarget, SeenObject, Target
+from .prepare import Picture
+from .properties import SCUMBLE_PG_control, SCUMBLE_PG_settings
+
+__all__ = ["Request", "camera_size", "control_images", "generation", "texture"]
+
+MATRIX_TOLERANCE = 1e-5
+SEED_LIMIT = 2**31
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """tensors: by digest, all the job names that this side has."""
+
+    job: GenerateJob | ControlImagesJob | ProjectJob
+    tensors: Mapping[Digest, AnyArray]
+    target: Target
+
+
+def generation(context: bpy.types.Context, capabilities: Capabilities, **overrides: Any) -> Request:
+    """What the scene's settings ask for, from what is to be seen now. overrides: fields of GenerateJob, ``source``
+    ("VIEWPORT" or "CAMERA") and ``result_actions``.
+
+    Raises ScumbleError SCENE when there is nothing to capture.
+    """
+    scene = context.scene
+    settings: SCUMBLE_PG_settings = scene.scumble
+    source = overrides.pop("source", settings.source)
+    actions = frozenset(overrides.pop("result_actions", settings.result_actions))
+    if "seed" not in overrides and not settings.lock_seed:
+        settings.seed = secrets.randbelow(SEED_LIMIT)
+    wanted = {"width": settings.width, "height": settings.height, **overrides}
+    frame, view, tensors = _capture(context, source, wanted["width"], wanted["height"])
+    model = overrides.get("model", settings.model_id)
+    job = GenerateJob(
+        prompt=settings.prompt,
+        negative_prompt=settings.negative_prompt,
+        model=model,
+        batch_size=settings.batch_size,
+        sampler=settings.sampler,
+        num_inference_steps=settings.num_inference_steps,
+        guidance_scale=settings.guidance_scale,
+        seed=settings.seed,
+        controls=_controls(settings, control_kinds_of(capabilities, model)),
+        view=view,
+    )
+    job = replace(job, **{**overrides, "width": view.camera.width, "height": view.camera.height})
+    return Request(job, tensors, _target(scene, source, actions, frame))
+
+
+def control_images(context: bpy.types.Context, capabilities: Capabilities, **overrides: Any) -> Request:
+    """The control images of the scene's controls, from what is to be seen now."""
+    settings: SCUMBLE_PG_settings = context.scene.scumble
+    source = overrides.get("source", settings.source)
+    controls = _controls(settings, control_kinds_of(capabilities, settings.model_id))
+    if not controls:
+        raise ScumbleError(ErrorCode.SCENE, "there is no control to look at; add one", field="controls")
+    frame, view, tensors = _capture(context, source, settings.width, settings.height)
+    job = ControlImagesJob(controls, view, view.camera.width, view.camera.height, settings.model_id)
+    return Request(job, tensors, _target(context.scene, source, frozenset(), frame))
+
+
+def texture(
+    context: bpy.types.Context, generated: JobRecord, objects: Sequence[bpy.types.Object], image: int = 0
+) -> Request:
+    """Picture ``image`` of a finished generation, on to the objects' own UV maps.
+
+    Raises ScumbleError SCENE for objects that weren't seen, have moved since, or have no UV map.
+    """
+    view = generated.job.view
+    if view is None or generated.target.scene_uid != context.scene.session_uid:
+        raise ScumbleError(ErrorCode.SCENE, "that picture was made from another scene; generate again", field="image")
+    name = f"image/{image}"
+    picture: Picture = generated.prepared[name]
+    settings: SCUMBLE_PG_settings = context.scene.scumble
+    arrays = capture.meshes(context.evaluated_depsgraph_get(), objects)
+    tensors = dict(generated.tensors)
+    digest = generated.digests.get(name) or digest_of(picture.pixels)
+    tensors[digest] = picture.pixels
+    refs = tuple(_mesh_ref(mesh, generated.target.objects, tensors) for mesh in arrays)
+    job = ProjectJob(digest, view, refs, (), settings.texture_size, settings.angle_exponent)
+    meshes = tuple(MeshTarget(mesh.name, mesh.session_uid, mesh.uv_map) for mesh in arrays)
+    return Request(job, tensors, replace(generated.target, meshes=meshes, actions=frozenset()))
+
+
+def camera_size(render: bpy.types.RenderSettings, width: int, height: int) -> tuple[int, int]:
+    """The render's aspect (its border's, if it is cropped to it) at the larger of the two sides, in pixels."""
+    across = render.resolution_x * render.pixel_aspect_x
+    up = render.resolution_y * render.pixel_aspect_y
+    if render.use_border and render.use_crop_to_border:
+        across *= render.border_max_x - render.border_min_x
+        up *= render.border_max_y - render.border_min_y
+    scale = max(width, height) / max(across, up)
+    return max(1, round(across * scale)), max(1, round(up * scale))
+
+
+def _capture(
+    context: bpy.types.Context, source: str, width: int, height: int
+) -> tuple[capture.CapturedFrame, View, dict[Digest, AnyArray]]:
+    if source == "CAMERA":
+        size = camera_size(context.scene.render, width, height)
+        frame = capture.capture_camera(context.scene, context.view_layer, None, *size)
+    else:
+        frame = capture.capture_view3d(_viewport(context), width, height, context=context)
+    tensors: dict[Digest, AnyArray] = {}
+    view = View(
+        frame.camera,
+        depth=_stored(tensors, frame.depth),
+        normal=_stored(tensors, frame.normal),
+        object_id=_stored(tensors, frame.object_id),
+    )
+    return frame, view, tensors
+
+
+def _viewport(context: bpy.types.Context) -> bpy.types.Area:
+    """The viewport the artist is in, or else the largest of the window."""
+    if context.area is not None and context.area.type == "VIEW_3D":
+        return context.area
+    areas = [area for area in context.screen.areas if area.type == "VIEW_3D"] if context.screen else []
+    if not areas:
+        raise ScumbleError(ErrorCode.SCENE, "no 3D viewport is open; open one, or use the camera", field="source")
+    return max(areas, key=lambda area: area.width * area.height)
+
+
+def _target(scene: bpy.types.Scene, source: str, actions: frozenset[str], frame: capture.CapturedFrame) -> Target:
+    seen = tuple(SeenObject(entry.id, entry.name, entry.session_uid, entry.matrix_world) for entry in frame.objects)
+    return Target(scene.session_uid, frame.camera, source == "CAMERA", actions, (), seen)
+
+
+def _controls(settings: SCUMBLE_PG_settings, offered: Iterable[str]) -> tuple[Control, ...]:
+    if not settings.controls and settings.use_default_controls:
+        return tuple(Control(kind) for kind in ("depth", "normal") if kind in offered)
+    return tuple(_control(control) for control in settings.controls if control.enabled)
+
+
+def _control(control: SCUMBLE_PG_control) -> Control:
+    return Control(
+        kind=control.kind,
+        model=control.model,
+        strength=control.strength,
+        start=control.start,
+        end=control.end,
+        near=control.near if control.use_range else None,
+        far=control.far if control.use_range else None,
+    )
+
+
+def _mesh_ref(mesh: capture.MeshArrays, seen: Iterable[SeenObject], tensors: dict[Digest, AnyArray]) -> MeshRef:
+    if mesh.uvs is None:
+        raise ScumbleError(
+            ErrorCode.SCENE,
+            f"{mesh.name} has no UV map to paint on",
+            field="objects",
+            remedy=Remedy("Add a UV Map", RemedyAction.ADD_UV_MAP, mesh.name),
+        )
+    entry = next((entry for entry in seen if entry.session_uid == mesh.session_uid), None)
+    if entry is None:
+        raise ScumbleError(ErrorCode.SCENE, f"{mesh.name} isn't in that picture; generate again", field="objects")
+    if not np.allclose(entry.matrix_world, mesh.matrix_world, atol=MATRIX_TOLERANCE):
+        raise ScumbleError(ErrorCode.SCENE, f"{mesh.name} has moved since; generate again", field="objects")
+    return MeshRef(
+        name=mesh.name,
+        object_id=entry.id,
+        matrix_world=mesh.matrix_world,
+        vertices=_stored(tensors, mesh.vertices),
+        triangles=_stored(tensors, mesh.triangles),
+        normals=_stored(tensors, mesh.normals),
+        uvs=_stored(tensors, mesh.uvs),
+    )
+
+
+def _stored(tensors: dict[Digest, AnyArray], array: AnyArray) -> Digest:
+    digest = digest_of(array)
+    tensors[digest] = array
+    return digest

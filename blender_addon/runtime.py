@@ -1,0 +1,62 @@
+"""The one session of this Blender, and how it connects by the preferences."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import bpy
+from scumble_shared.errors import ScumbleError
+
+from . import pump
+from .apply import results
+from .connection.address import Address, check_allowed
+from .connection.server_process import find_command, running_server
+from .identity import CLIENT, PACKAGE
+from .preferences import preferences
+from .prepare import prepare
+from .session import ConnectionState, Session
+from .state import install, session
+
+__all__ = ["connect", "ensure_connection", "register", "unregister"]
+
+
+def connect() -> None:
+    """Connects, or starts the server, as the preferences say. Raises ScumbleError when that can't even begin."""
+    current, wanted = session(), preferences()
+    try:
+        if wanted.connection == "LOCAL":
+            arguments = shlex.split(wanted.server_arguments)
+            current.start_server(find_command(bpy.path.abspath(wanted.server_path)), _log_file(), arguments)
+        else:
+            address = (
+                running_server()
+                if wanted.connection == "RUNNING"
+                else Address(wanted.url.strip(), wanted.token.strip(), wanted.fingerprint.strip())
+            )
+            check_allowed(address, bpy.app.online_access)
+            current.connect(address)
+    except ScumbleError as error:
+        current.fail(error.info)
+        raise
+    pump.ensure_running()
+
+
+def ensure_connection() -> None:
+    """Connects unless there is a connection, or one on its way."""
+    if session().state in (ConnectionState.OFF, ConnectionState.FAILED):
+        connect()
+    pump.ensure_running()
+
+
+def _log_file() -> Path:
+    return Path(bpy.utils.extension_path_user(PACKAGE, create=True)) / "server.log"
+
+
+def register() -> None:
+    install(Session(CLIENT, prepare, results.apply_result, results.show_preview))
+
+
+def unregister() -> None:
+    session().disconnect(wait=True)
+    install(None)

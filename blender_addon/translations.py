@@ -1,0 +1,72 @@
+"""The panel in other languages. English is the key, as everywhere in Blender."""
+
+from __future__ import annotations
+
+import bpy
+
+from .identity import PACKAGE
+
+__all__ = ["register", "unregister"]
+
+GERMAN = {
+    "Prompt": "Beschreibung",
+    "Negative prompt": "Was nicht zu sehen sein soll",
+    "Negative": "Ohne",
+    "Model": "Modell",
+    "Source": "Quelle",
+    "Generate": "Erzeugen",
+    "Controls": "Vorgaben",
+    "Add Control": "Vorgabe hinzufügen",
+    "Remove Control": "Vorgabe entfernen",
+    "Preview Controls": "Vorgaben ansehen",
+    "Default Controls": "Übliche Vorgaben",
+    "Strength": "Stärke",
+    "Sampler": "Verfahren",
+    "Guidance": "Prompttreue",
+    "Lock Seed": "Startwert festhalten",
+    "Batch": "Anzahl",
+    "Result": "Ergebnis",
+    "When Finished": "Wenn fertig",
+    "Show as Overlay": "Über der Ansicht zeigen",
+    "Hide Overlay": "Nicht mehr zeigen",
+    "Keep as Image": "Als Bild behalten",
+    "Update Camera Image": "Kamerabild erneuern",
+    "Texture from View": "Textur aus Ansicht",
+    "Texture Size": "Texturgröße",
+    "Angle Falloff": "Winkelabfall",
+    "Use Its Settings": "Einstellungen übernehmen",
+    "Not connected": "Nicht verbunden",
+    "Connecting": "Verbindet",
+    "Connected": "Verbunden",
+    "Starting the server": "Server startet",
+    "Connection lost, trying again": "Verbindung verloren, neuer Versuch",
+    "Write a prompt first": "Zuerst eine Beschreibung eingeben",
+    "Generate a picture first": "Zuerst ein Bild erzeugen",
+    "Select the objects to texture": "Die Objekte auswählen, die eine Textur bekommen",
+    "Start Server": "Server starten",
+    "Try Again": "Noch einmal",
+    "Add a UV Map": "UV-Map hinzufügen",
+    "Reduce Size": "Verkleinern",
+    "Choose Model": "Modell wählen",
+    "Server": "Server",
+    "Address": "Adresse",
+    "Server Program": "Server-Programm",
+    "Start by Itself": "Von selbst starten",
+    "Already Running": "Läuft schon",
+    "Address and Token": "Adresse und Token",
+}
+
+
+def _dictionary() -> dict[str, dict[tuple[str, str], str]]:
+    """Buttons are looked up in Blender's context for operators, all else in the general one."""
+    entries = {("*", english): german for english, german in GERMAN.items()}
+    entries.update({("Operator", english): german for english, german in GERMAN.items()})
+    return {"de_DE": entries, "de": entries}
+
+
+def register() -> None:
+    bpy.app.translations.register(PACKAGE, _dictionary())
+
+
+def unregister() -> None:
+    bpy.app.translations.unregister(PACKAGE)
