@@ -51,7 +51,8 @@ class TexelMap:
     texels that an island touches without covering their centre; border_points: float64 (B, 2), the nearest point of
     the island's outline. overlapped: int64 (O,), texels covered by more than one triangle. skipped: triangles left
     out for non-finite, zero-area or absurdly large UVs. points: float64 (T, 3, 2), the triangles in texel space.
-    anchor, weights: see :func:`.spans.affine_weights`. straddling: bool (T,), over an edge of the texture.
+    drawn: bool (T,), those that weren't skipped. anchor, weights: see :func:`.spans.affine_weights`. straddling: bool
+    (T,), over an edge of the texture, or None if no triangle is.
     """
 
     size: int
@@ -61,6 +62,7 @@ class TexelMap:
     overlapped: Tensor
     skipped: int
     points: Tensor
+    drawn: Tensor
     anchor: Tensor
     weights: Tensor
     straddling: Tensor | None
@@ -149,6 +151,7 @@ def rasterise(mesh: Mesh, size: int, *, tile: tuple[int, int] | None = None, lat
         overlapped=overlapped,
         skipped=int(len(points) - usable.sum()),
         points=points,
+        drawn=usable,
         anchor=anchor,
         weights=weights,
         straddling=straddling if straddling is not None and bool(straddling.any()) else None,

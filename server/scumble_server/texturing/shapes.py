@@ -1,4 +1,4 @@
-"""Procedural meshes with UV maps: shapes whose truth is known in closed form, for tests and benchmarks."""
+"""Procedural meshes with UV maps: shapes whose truth is known, for tests, benchmarks and `scumble bench`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from .mesh import Mesh, make_mesh
 
-__all__ = ["Shape", "cube", "grid", "merge", "plane", "torus", "uv_sphere"]
+__all__ = ["Shape", "cube", "grid", "links", "merge", "plane", "sculpt", "smooth", "thin_wall", "torus", "uv_sphere"]
 
 FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Arrays in the shapes of :class:`scumble_shared.job.MeshRef`, object space."""
+    """Arrays as in :class:`scumble_shared.job.MeshRef`, object space."""
 
     vertices: FloatArray
     triangles: NDArray[np.int32]
@@ -108,6 +108,57 @@ def cube(size: float = 2.0, cells: int = 1, margin: float = 0.02) -> Shape:
         uv = (inner + np.array((side % 3, side // 3))) / np.array((3.0, 2.0))
         parts.append(grid(position, np.broadcast_to(n, position.shape), uv))
     return merge(*parts)
+
+
+def sculpt(rings: int = 224, segments: int = 224, depth: float = 0.12) -> Shape:
+    """A sphere with dents and ridges like a rough sculpt; 224 x 224 makes about 100 000 triangles."""
+    ball = uv_sphere(1.0, rings, segments)
+    x, y, z = ball.vertices.astype(np.float64).T
+    bumps = np.sin(5.0 * x + 2.0 * np.sin(4.0 * z)) * np.sin(6.0 * y) + 0.5 * np.sin(9.0 * z + 3.0 * x)
+    vertices = ball.vertices * (1.0 + depth * bumps)[:, None]
+    return smooth(vertices.astype(np.float32), ball.triangles, ball.uvs)
+
+
+def links(count: int = 4, rings: int = 24, segments: int = 48) -> Shape:
+    """A closed chain of interlocked rings, genus ``count`` and full of self-occlusion; each ring has its own chart."""
+    side = int(np.ceil(np.sqrt(count)))
+    parts = []
+    for number in range(count):
+        ring = torus(0.55, 0.14, rings, segments, margin=0.03)
+        angle, tilt = 2.0 * np.pi * number / count, (number % 2) * np.pi / 2.0
+        turn = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]])
+        about = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+        along = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]])
+        rotation = about @ along @ turn
+        vertices = ring.vertices @ rotation.T + about @ np.array([0.62 / np.sin(np.pi / count) * 0.75, 0.0, 0.0])
+        uvs = (ring.uvs + np.array((number % side, number // side))) / side
+        parts.append(
+            Shape(
+                vertices.astype(np.float32),
+                ring.triangles,
+                (ring.normals @ rotation.T).astype(np.float32),
+                uvs.astype(np.float32),
+            )
+        )
+    return merge(*parts)
+
+
+def thin_wall(thickness: float = 0.004, size: float = 2.0) -> Shape:
+    """A closed box as thin as paper; its six sides have charts of their own."""
+    box = cube(size, cells=4)
+    vertices = box.vertices * np.array([1.0, thickness / size, 1.0], np.float32)
+    return Shape(vertices, box.triangles, box.normals, box.uvs)
+
+
+def smooth(vertices: FloatArray, triangles: NDArray[np.int32], uvs: FloatArray) -> Shape:
+    """A mesh with normals averaged over the faces that meet at each vertex, by area."""
+    corners = vertices.astype(np.float64)[triangles]
+    face = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    sums = np.zeros((len(vertices), 3))
+    for corner in range(3):
+        np.add.at(sums, triangles[:, corner], face)
+    normals = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-30)
+    return Shape(vertices, triangles, normals[triangles].astype(np.float32), uvs)
 
 
 def merge(*shapes: Shape) -> Shape:
