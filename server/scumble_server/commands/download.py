@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     get.add_argument("--sha256", default="", help="of an address: the checksum its publisher names")
     get.add_argument("--newest", action="store_true", help="don't keep to the commit that was fetched before")
     get.add_argument("--dry-run", action="store_true", help="only say what would be fetched")
+    get.add_argument("--attempts", type=int, default=6, help="how often without progress before giving up (default: 6)")
     get.add_argument("--mirror", default="", help=f"instead of {HUB} (or $SCUMBLE_MIRROR)")
     get.add_argument("--offline", action="store_true", help="touch no network (or $SCUMBLE_OFFLINE=1)")
 
@@ -114,13 +116,17 @@ def _installed(library: Library, _arguments: argparse.Namespace) -> int:
         link = " (link)" if record.linked else ""
         print(f"{record.id:20} {record.kind:10} {record.family or '?':5} {_size(record.size):>9}  "
               f"{record.licence or 'licence unknown'}  {record.source}{pinned}{link}")  # fmt: skip
-    if not records:
+    unfinished = library.unfinished()
+    for model_id, size in unfinished.items():
+        print(f"{model_id:20} unfinished: {_size(size)} have arrived; 'get' goes on, 'delete' drops it")
+    if not records and not unfinished:
         print(f"Nothing yet in {library.folder}. See: scumble download catalogue")
     return 0
 
 
 def _get(library: Library, arguments: argparse.Namespace) -> int:
     network = Network.from_environment(offline=arguments.offline, mirror=arguments.mirror)
+    network = replace(network, attempts=arguments.attempts)
     for target in arguments.target:
         for plan in _plans(target, library, network, arguments):
             _announce(plan)
@@ -184,6 +190,10 @@ def _verify(library: Library, arguments: argparse.Namespace) -> int:
 
 
 def _delete(library: Library, arguments: argparse.Namespace) -> int:
+    if arguments.id in library.unfinished():
+        print(f"{_size(library.drop_unfinished(arguments.id))} of an unfinished download dropped")
+        if not library.has(arguments.id):
+            return 0
     freed = library.delete(arguments.id, confirmed=arguments.yes)
     print(f"{arguments.id} is gone; {_size(freed)} are free again")
     return 0

@@ -117,6 +117,23 @@ class Library:
         """Where the files of a model that isn't complete yet lie; it survives restarts."""
         return self._own / "incoming" / check_id(model_id)
 
+    def unfinished(self) -> dict[str, int]:
+        """Ids of downloads that were broken off -> bytes that have arrived."""
+        sizes = {folder.name: _size(folder) for folder in sorted((self._own / "incoming").glob("*"))}
+        return {model_id: size for model_id, size in sizes.items() if size}
+
+    def drop_unfinished(self, model_id: str) -> int:
+        """Delete what has arrived of a download that was broken off; returns the bytes freed.
+
+        Raises ScumbleError IN_USE while it goes on.
+        """
+        incoming = self.incoming(model_id)
+        with self.changing(model_id):
+            size = self.unfinished().get(model_id, 0)
+            if os.path.lexists(incoming):
+                _remove(incoming)
+        return size
+
     def using(self, model_id: str) -> AbstractContextManager[None]:
         """Keeps ``model_id`` from being deleted or replaced; for whoever has it loaded. See :func:`using`."""
         return using(self._own / "locks", check_id(model_id))
@@ -239,6 +256,10 @@ def _record(content: Any) -> LibraryRecord:
         if type(file.size) is not int or not re.fullmatch("[0-9a-f]{64}", file.sha256):
             raise ValueError("not a record")
     return LibraryRecord(**texts, **flags, files=files)
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _remove(path: Path) -> None:

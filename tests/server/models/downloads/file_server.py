@@ -46,12 +46,14 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.write(body)
 
-    def write(self, data: bytes) -> None:
-        """What was cut off on purpose, or nobody wants any more, is no error of this server."""
+    def write(self, data: bytes) -> bool:
+        """False if nobody wants it any more, which is no error of this server."""
         try:
             self.wfile.write(data)
         except OSError:
             self.close_connection = True
+            return False
+        return True
 
     def hang_up(self) -> None:
         self.wfile.flush()
@@ -165,10 +167,9 @@ def stall(after: int) -> Fault:
 
 
 def drip(handler: Handler, resource: Resource) -> None:
-    """One byte every twentieth of a second, so that no single wait is long."""
+    """One byte every fiftieth of a second, so that no single wait is long."""
     for byte in head(handler, resource):
-        handler.write(bytes([byte]))
-        if handler.close_connection or handler.server.over.wait(0.05):
+        if not handler.write(bytes([byte])) or handler.server.over.wait(0.02):
             break
     handler.hang_up()
 

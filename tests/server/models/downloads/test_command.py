@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from file_server import drop
 from scumble_server.cli import main
 from scumble_server.models.catalogue import CATALOGUE, SETS
 
@@ -81,6 +82,18 @@ def test_offline_is_an_error_with_a_remedy(scumble, hub):
     assert "offline" in err
     assert "remedy:" in err
     assert hub.seen == []
+
+
+def test_a_download_that_was_broken_off_is_shown_and_can_be_dropped(scumble, hub, weights, tmp_path):
+    body = weights()
+    url = hub.put("/x/big.safetensors", body, drop(5000))
+    code, _, err = scumble("get", url, "--attempts", 1)
+    assert code == 1
+    assert "what has arrived is kept" in err
+    assert "big                  unfinished: 0.0 MB" in scumble("installed")[1]
+    assert scumble("delete", "big")[0] == 0
+    assert "Nothing yet" in scumble("installed")[1]
+    assert list((tmp_path / "library").rglob("big.safetensors*")) == []
 
 
 def test_import_and_damage(scumble, tmp_path, weights):
