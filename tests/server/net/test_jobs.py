@@ -1,0 +1,168 @@
+"""Jobs over a real socket."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from desk import CAPABILITIES, Desk, paint
+from running import TOKEN
+from scumble_server.net.blocking_client import connect
+from scumble_server.net.codecs import EDGE_CODECS
+from scumble_server.service import JobCancelled
+from scumble_shared.codec import RAW, describe, encode_binary
+from scumble_shared.errors import ErrorCode, ScumbleError
+from scumble_shared.messages import (
+    Accepted,
+    Cancel,
+    Cancelled,
+    ModelsChanged,
+    NeedTensors,
+    Preview,
+    Problem,
+    Progress,
+    Result,
+    Started,
+    Submit,
+    Upload,
+)
+from scumble_shared.tensor import digest_of
+from wire import DIGEST, IMAGE, Wire, job
+
+
+class TestJobs:
+    def test_events_come_in_order_and_the_picture_with_the_result(self, server):
+        events = []
+        with connect(server.url, TOKEN) as client:
+            result = client.run_job(job(seed=5), on_event=events.append, previews=True)
+        np.testing.assert_array_equal(result.tensors["image/0"], paint(job(seed=5)))
+        assert result.digests == {"image/0": digest_of(paint(job(seed=5)))}
+        messages = [event.message for event in events]
+        reliable = [message for message in messages if isinstance(message, Accepted | Started | Result)]
+        assert [(type(message), message.seq) for message in reliable] == [(Accepted, 1), (Started, 2), (Result, 3)]
+        assert any(isinstance(message, Progress) for message in messages)
+        assert any(isinstance(message, Preview) for message in messages)
+
+    def test_a_result_may_be_used_by_the_next_job_without_sending_it(self, server):
+        with connect(server.url, TOKEN) as client:
+            first = client.run_job(job(seed=5))
+            second = client.run_job(job(init_image=first.digests["image/0"]))
+        np.testing.assert_array_equal(second.tensors["image/0"], 255 - first.tensors["image/0"])
+
+    def test_failures_are_typed(self, server):
+        with connect(server.url, TOKEN) as client:
+            with pytest.raises(ScumbleError) as caught:
+                client.run_job(job("fail"))
+            assert caught.value.code is ErrorCode.OUT_OF_MEMORY
+            client.run_job(job())
+
+    def test_missing_tensors_are_asked_for(self, wire):
+        wire.send(Submit("j", job(init_image=DIGEST)))
+        assert wire.receive() == NeedTensors("j", (DIGEST,))
+        wire.upload()
+        wire.send(Submit("j", job(init_image=DIGEST)))
+        assert wire.receive() == Accepted("j", 1)
+
+    def test_submitting_twice_changes_nothing(self, wire):
+        wire.send(Submit("j", job()))
+        wire.until(Result)
+        wire.send(Submit("j", job()))
+        again = [wire.receive() for _ in range(3)]
+        assert [type(message) for message in again] == [Accepted, Started, Result]
+
+    def test_an_id_of_another_job_is_a_conflict(self, wire):
+        wire.send(Submit("j", job()))
+        wire.until(Result)
+        wire.send(Submit("j", job(seed=1)))
+        problem = wire.receive()
+        assert (problem.job_id, problem.error.code) == ("j", ErrorCode.CONFLICT)
+
+    def test_more_than_the_queue_holds(self, run_server):
+        with run_server(Desk(queue_limit=1), working=False) as server, server.open() as websocket:
+            wire = Wire(websocket)
+            wire.identify()
+            wire.send(Submit("a", job()), Submit("b", job()))
+            assert wire.receive() == Accepted("a", 1)
+            problem = wire.receive()
+            assert (problem.job_id, problem.error.code) == ("b", ErrorCode.BUSY)
+
+    def test_interrupting_the_script_cancels_its_job(self, server):
+        class Enough(Exception):
+            pass
+
+        def interrupt(event):
+            if isinstance(event.message, Started):
+                raise Enough
+
+        with connect(server.url, TOKEN) as client:
+            with pytest.raises(Enough):
+                client.run_job(job(num_inference_steps=500), on_event=interrupt, job_id="long")
+            client.run_job(job())
+        assert server.on_loop(lambda: server.desk.queue) == []
+
+    def test_a_cancelled_job_says_so(self, server):
+        with connect(server.url, TOKEN) as client:
+
+            def cancel(event):
+                if isinstance(event.message, Started):
+                    client.session.cancel("long")
+
+            with pytest.raises(JobCancelled):
+                client.run_job(job(num_inference_steps=500), on_event=cancel, job_id="long")
+
+    def test_new_models_are_told(self, server):
+        with connect(server.url, TOKEN) as client:
+            server.on_loop(lambda: server.desk.say(replace(CAPABILITIES, device="changed")))
+            events = []
+            client.run_job(job(), on_event=events.append)
+            assert any(isinstance(event.message, ModelsChanged) for event in events)
+            assert client.capabilities.device == "changed"
+
+
+class TestLargeThings:
+    def test_travel_in_pieces_both_ways(self, server):
+        image = np.random.default_rng(0).integers(0, 256, (1500, 1400, 3), dtype=np.uint8)
+        with connect(server.url, TOKEN) as client:
+            result = client.run_job(job(init_image=digest_of(image)), {digest_of(image): image})
+        np.testing.assert_array_equal(result.tensors["image/0"], 255 - image)
+
+    def test_a_cancel_overtakes_what_is_still_being_received(self, run_server):
+        """The upload is never finished, and the cancel of the job before it works all the same."""
+        with run_server(working=False) as server, server.open() as websocket:
+            wire = Wire(websocket)
+            wire.identify()
+            wire.send(Submit("j", job()))
+            wire.until(Accepted)
+            wire.send(b"SCMP\x01\x00\x00\x00" + (10**6).to_bytes(8, "little") + bytes(500_000))
+            wire.send(Cancel("j"))
+            wire.send('{"type": "cancel", "job_id": "nobody"}')
+            wire.until(Problem)
+            server.on_loop(server.desk.step)
+            assert wire.until(Cancelled) == Cancelled("j", 2)
+
+
+class TestCodecNegotiation:
+    """On this machine tensors always travel raw; a session for another machine is in test_session.py."""
+
+    def test_raw_whatever_the_client_could(self, run_server):
+        with run_server(codecs=EDGE_CODECS) as server, server.open() as websocket:
+            wire = Wire(websocket)
+            _, ready = wire.identify(codecs=("webp", "zstd", "raw"))
+            assert ready.codec == "raw"
+            wire.send(Submit("j", job()))
+            assert wire.until(Result).tensors[0].codec == "raw"
+
+    def test_compressed_uploads_are_understood_all_the_same(self, run_server):
+        with run_server(codecs=EDGE_CODECS) as server, server.open() as websocket:
+            wire = Wire(websocket)
+            wire.identify()
+            for codec in ("zstd", "webp"):
+                message = Upload((describe("", IMAGE, DIGEST, codec),))
+                wire.send(encode_binary(message, [IMAGE], EDGE_CODECS))
+            wire.send(Submit("j", job(init_image=DIGEST)))
+            assert wire.until((Result, Problem)).tensors[0].codec == "raw"
+
+    def test_a_client_without_compression_is_served_too(self, server):
+        with connect(server.url, TOKEN, codecs=RAW) as client:
+            client.run_job(job())
