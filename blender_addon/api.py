@@ -10,7 +10,7 @@ Failures are ``scumble_shared.errors.ScumbleError`` with a code, a sentence and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import bpy
@@ -18,6 +18,7 @@ from scumble_shared.errors import ErrorCode, ScumbleError
 from scumble_shared.messages import Capabilities
 
 from . import actions, pump
+from .apply import results
 from .jobs import JobRecord
 from .state import session
 
@@ -54,16 +55,25 @@ def capabilities() -> Capabilities:
     return session().capabilities
 
 
-def generate(*, wait: bool = True, timeout: float | None = None, **settings: Any) -> JobRecord:
+def generate(
+    *,
+    wait: bool = True,
+    timeout: float | None = None,
+    on_preview: Callable[[JobRecord, Any], None] | None = None,
+    **settings: Any,
+) -> JobRecord:
     """A picture of the current scene.
 
     settings: any field of ``scumble_shared.job.GenerateJob`` (prompt, seed, width, controls, ...), ``source``
     ("CAMERA" or "VIEWPORT") and ``result_actions`` (a set of "IMAGE", "OVERLAY", "RENDER"); the scene's own settings
     hold for the rest. wait: until the result is in the file. The record's ``prepared`` has the pictures by name
-    ("image/0", ...), each with ``pixels`` (uint8, top row first) and ``png``.
+    ("image/0", ...), each with ``pixels`` (uint8, top row first) and ``png``. on_preview: called with the record and
+    each preview (float32 h x w x 4, bottom row first) from within :func:`step` or :func:`wait`.
     """
     actions.connect_and_wait()
     record = actions.start(bpy.context, **settings)
+    if on_preview is not None:
+        results.preview_watchers[record.id] = on_preview
     return actions.wait(record.id, timeout) if wait else record
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import bpy
 import numpy as np
 from scumble_shared.errors import ScumbleError
@@ -15,7 +17,10 @@ from . import icons, overlay
 from .images import keep_image, update_image
 from .materials import apply_texture
 
-__all__ = ["apply_result", "keep_pictures", "show_preview", "undo_step"]
+__all__ = ["apply_result", "keep_pictures", "preview_watchers", "show_preview", "undo_step"]
+
+preview_watchers: dict[str, Callable[[JobRecord, object], None]] = {}
+"""Scripts that want a job's previews, by its id; called on the main thread with float32 h x w x 4, bottom row first."""
 
 NAME_LENGTH = 40
 """Characters of the prompt in an image's name; Blender allows 63 in all."""
@@ -23,6 +28,7 @@ NAME_LENGTH = 40
 
 def apply_result(record: JobRecord) -> None:
     """One undo step, and none if the scene the job was made for is gone: then the pictures wait to be kept."""
+    preview_watchers.pop(record.id, None)
     scene = _scene(record.target.scene_uid)
     if scene is None:
         session().jobs.annotate(record.id, "The scene it was made for is gone; Keep as Image keeps it")
@@ -39,6 +45,8 @@ def apply_result(record: JobRecord) -> None:
 
 def show_preview(record: JobRecord, pixels: object) -> None:
     """A picture forming, over the view it is made from."""
+    if watcher := preview_watchers.get(record.id):
+        watcher(record, pixels)
     target = record.target
     wanted = "OVERLAY" in target.actions and preferences().show_previews
     if wanted and isinstance(pixels, np.ndarray) and target.camera is not None:
