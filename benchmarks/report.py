@@ -61,10 +61,10 @@ class Report:
 
     def table(self) -> str:
         head = ("what", "value", "goal", "", "how")
-        rows = [
-            (m.name, f"{m.value:.4g} {m.unit}", "" if m.goal is None else f"<= {m.goal:g} {m.unit}", m.verdict, m.note)
-            for m in self.measurements
-        ]
+        rows = []
+        for m in self.measurements:
+            goal = "" if m.goal is None else f"<= {m.goal:g} {m.unit}"
+            rows.append((m.name, f"{_digits(m.value)} {m.unit}", goal, m.verdict, m.note))
         widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [head, *rows]]
         return "\n".join(line.rstrip() for line in [lines[0], "-" * len(lines[0]), *lines[1:]])
@@ -81,6 +81,11 @@ class Report:
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         print(f"{self.name}\n{self.table()}\n-> {path}")
         return int(any(m.verdict == "over" for m in self.measurements))
+
+
+def _digits(value: float) -> str:
+    """Four significant ones, and no exponent for what people still read as a number."""
+    return f"{value:.0f}" if 1e3 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def quantile(values: Sequence[float], fraction: float) -> float:

@@ -17,6 +17,8 @@ import numpy as np
 import psutil
 import pytest
 from brush import paint
+from PIL import Image
+from scumble_server.metadata import read_settings
 from scumble_server.net.blocking_client import connect
 from scumble_server.service import JobCancelled
 from scumble_shared.errors import ErrorCode, RemedyAction, ScumbleError
@@ -232,6 +234,38 @@ class TestAccidents:
             client.run_job(job())
             assert json.loads(server.get("/healthz"))["worker"] == "ready"
         assert "scumble_succeeded_total" in server.get("/metrics")
+
+
+class TestGenerateCommand:
+    def command(self, server, tmp_path, *words):
+        return subprocess.run(
+            [
+                *(sys.executable, "-m", "scumble_server.cli", "generate", "--server", server.record.url),
+                *("--token", server.record.token, "--model", "brush", "--prompt", "waves", "--seed", "9"),
+                *("--output", str(tmp_path), *words),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def test_has_its_work_done_by_a_server(self, server, tmp_path):
+        depth = tmp_path / "depth.npy"
+        np.save(depth, np.full((32, 40), 2.0, np.float32))
+        done = self.command(server, tmp_path, "--depth", str(depth), "--count", "1")
+        assert done.returncode == 0, done.stderr
+        path = Path(done.stdout.strip())
+        settings = read_settings(path)
+        assert settings.job.seed == 9
+        np.testing.assert_array_equal(np.asarray(Image.open(path)), paint(settings.job))
+
+    def test_tells_what_the_server_lacks_with_the_remedy(self, server, tmp_path):
+        done = self.command(server, tmp_path, "--model", "other")
+        assert done.returncode == 1
+        assert "known are brush" in done.stderr
+        assert "remedy:" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 class TestStartAndEnd:

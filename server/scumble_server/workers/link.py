@@ -19,6 +19,8 @@ from .wire import StopWorker, ToWorker, receive, send
 
 __all__ = ["WorkerLink", "describe_exit"]
 
+logger = logging.getLogger(__name__)
+
 _EXIT_GRACE = 5.0
 """Seconds a process may take to end after it closed its pipe."""
 
@@ -85,13 +87,21 @@ class WorkerLink:
                 send(self._connection, message, arrays)
             except OSError:
                 return  # the reader sees the end of the pipe, too
+            except Exception:
+                logger.exception("a message for the worker could not be sent")
+                self.kill()  # rather a lost job than one that waits for ever
+                return
 
     def _read(self) -> None:
         try:
             while True:
                 self._call(self._on_message, *receive(self._connection))
         except (EOFError, OSError):
-            self._outgoing.put(None)
+            pass  # the ordinary end
+        except Exception:
+            logger.exception("the worker said something that can't be understood")
+            self.kill()
+        self._outgoing.put(None)
         self._process.join(_EXIT_GRACE)
         if self._process.exitcode is None:
             self._process.kill()

@@ -264,8 +264,8 @@ class WorkerService:
                 update = JobCancelledUpdate()
         leaving = isinstance(message, WorkFailed) and message.error.code is ErrorCode.WORKER_LOST
         self._worker.state = WorkerState.LOST if leaving else WorkerState.READY
+        asyncio.get_running_loop().call_soon(self._dispatch)
         self._end(entry, update)
-        self._dispatch()
 
     def _say_capabilities(self, capabilities: Capabilities) -> None:
         if capabilities != self._capabilities:

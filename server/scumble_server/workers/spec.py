@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,13 @@ __all__ = ["ENGINE", "ExecutorSpec", "engine_spec"]
 
 ENGINE = "scumble_server.engine.executor:EngineExecutor"
 
+CLOSED = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DIFFUSERS_DISABLE_REMOTE_CODE": "1",
+}
+"""Environment of every engine: its libraries fetch nothing, report nothing, and run no code that came with a model."""
+
 
 @dataclass(frozen=True, slots=True)
 class ExecutorSpec:
@@ -22,7 +30,8 @@ class ExecutorSpec:
     arguments: Mapping[str, object] = field(default_factory=dict)
 
     def build(self) -> Executor:
-        """Import and call the target; what that raises comes through."""
+        """Import and call the target in this process; what that raises comes through."""
+        os.environ.update(CLOSED)
         module, _, name = self.target.partition(":")
         executor: Executor = getattr(importlib.import_module(module), name)(**self.arguments)
         return executor
