@@ -25,8 +25,19 @@ __all__ = ["RemoteFile", "Repository", "choose_files", "is_commit", "list_reposi
 
 LISTING_BYTES = 32 * 1024 * 1024
 REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9._-]{1,96}", re.ASCII)
-UNUSED_FOLDERS = ("safety_checker", "feature_extractor", "image_encoder")
-"""Parts of a pipeline that no family here loads."""
+COMPONENTS = (
+    "scheduler",
+    "text_encoder",
+    "text_encoder_2",
+    "text_encoder_3",
+    "tokenizer",
+    "tokenizer_2",
+    "tokenizer_3",
+    "transformer",
+    "unet",
+    "vae",
+)
+"""Folders of a pipeline that a family loads. Others hold safety checkers, other formats and older versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +152,8 @@ def choose_files(repository: Repository, wanted: tuple[str, ...] = ()) -> dict[s
         return _wanted(repository, by_path, wanted)
     if "model_index.json" in by_path:
         chosen = {"model_index.json": by_path["model_index.json"]}
-        folders = sorted({path.split("/")[0] for path in by_path if path.count("/") == 1})
-        for folder in folders:
-            if folder not in UNUSED_FOLDERS:
-                chosen |= _component(by_path, f"{folder}/")
+        for folder in COMPONENTS:
+            chosen |= _component(by_path, f"{folder}/")
         return chosen
     if "config.json" in by_path and (found := _component(by_path, "")):
         return found

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from scumble_server.models.catalogue import CATALOGUE, SETS, entry_of, set_of
 from scumble_server.models.download_hub import is_commit
 from scumble_server.models.library_names import check_file, check_id
 from scumble_shared.errors import ErrorCode, ScumbleError
+
+DOCS = Path(__file__).parents[4] / "docs" / "downloads.md"
 
 
 @pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.id)
@@ -49,6 +52,21 @@ def test_a_set_goes_together_and_fits(item):
 
 def test_sets_grow_with_the_memory():
     assert [item.vram for item in SETS] == sorted(item.vram for item in SETS)
+
+
+def test_the_table_in_the_docs_is_that_of_the_catalogue():
+    text = DOCS.read_text(encoding="utf-8").split("<!-- catalogue begins -->")[1].split("<!-- catalogue ends -->")[0]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| `")
+    ]
+    told = {row[0].strip("`"): row[1:] for row in rows}
+    assert list(told) == [item.id for item in (*CATALOGUE, *SETS)]
+    for entry in CATALOGUE:
+        link = f"[{entry.name}](https://huggingface.co/{entry.repo})"
+        pin = entry.revision[:12] or "not pinned"
+        assert told[entry.id] == [link, entry.kind, entry.family, entry.licence, str(entry.gigabytes), pin]
+    for item in SETS:
+        assert told[item.id] == [f"{item.vram} GB", ", ".join(f"`{entry}`" for entry in item.entries)]
 
 
 @pytest.mark.parametrize("call", [entry_of, set_of])
