@@ -157,8 +157,8 @@ class Library:
         place = self.location(record)
         old = self._aside(record.id) if os.path.lexists(place) else None
         if old is not None:
-            os.replace(place, old)
-        os.replace(incoming, place)
+            _move(place, old)
+        _move(incoming, place)
         self._write(record)
         if old is not None:
             _remove(old)
@@ -189,7 +189,7 @@ class Library:
             if os.path.lexists(place):
                 self._check_inside(place)
                 aside = self._aside(record.id)
-                os.replace(place, aside)
+                _move(place, aside)
                 _remove(aside)
             self._record_path(record.id).unlink(missing_ok=True)
         return 0 if record.linked else record.size
@@ -256,6 +256,16 @@ def _record(content: Any) -> LibraryRecord:
         if type(file.size) is not int or not re.fullmatch("[0-9a-f]{64}", file.sha256):
             raise ValueError("not a record")
     return LibraryRecord(**texts, **flags, files=files)
+
+
+def _move(path: Path, place: Path) -> None:
+    """In one step. Windows moves nothing that a program has open, whether it asked the library or not."""
+    try:
+        os.replace(path, place)
+    except OSError as error:
+        message = f"{path} can't be moved: {error.strerror}"
+        remedy = Remedy("Close the programs that read it, and check who may write there")
+        raise ScumbleError(ErrorCode.IN_USE, message, field="id", retryable=True, remedy=remedy) from error
 
 
 def _size(folder: Path) -> int:

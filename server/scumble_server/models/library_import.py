@@ -16,7 +16,7 @@ from .folders import is_controlnet_folder, is_model_folder, read_controlnet_fold
 from .library import Library, LibraryFile, LibraryRecord, sha256_of
 from .library_names import check_file, check_id, id_from
 from .safetensors_header import BadFileError, read_header
-from .transfer import TransferHooks, check_disk
+from .transfer import TransferHooks, check_disk, storage_error
 from .transfer_http import Network
 
 __all__ = ["check_weights", "describe", "import_model", "now"]
@@ -55,7 +55,7 @@ def import_model(
             files = tuple(_hashed(source, name, single, hooks) for name in names)
         else:
             check_disk(library.folder, sum(_at(source, name, single).stat().st_size for name in names), network)
-            files = tuple(_copied(source, incoming, name, single, hooks) for name in names)
+            files = _copied_all(source, incoming, names, single, hooks)
         record = LibraryRecord(
             id=model_id,
             name=source.stem if single else source.name,
@@ -156,6 +156,22 @@ def _hashed(source: Path, name: str, single: bool, hooks: TransferHooks) -> Libr
         hooks.progress(done, total)
 
     return LibraryFile(name, total, sha256_of(path, counted))
+
+
+def _copied_all(
+    source: Path, incoming: Path, names: list[str], single: bool, hooks: TransferHooks
+) -> tuple[LibraryFile, ...]:
+    """All or nothing: half a copy is of no use, since the whole is still there."""
+    complete = False
+    try:
+        files = tuple(_copied(source, incoming, name, single, hooks) for name in names)
+        complete = True
+    except OSError as error:
+        raise storage_error(error, incoming) from error
+    finally:
+        if not complete:
+            _clear(incoming)
+    return files
 
 
 def _copied(source: Path, incoming: Path, name: str, single: bool, hooks: TransferHooks) -> LibraryFile:

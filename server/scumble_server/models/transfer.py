@@ -24,7 +24,17 @@ from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
 
 from .transfer_http import Dropped, Network, Response, open_url, shown
 
-__all__ = ["MAXIMUM_BYTES", "Fetched", "Source", "TransferHooks", "check_disk", "fetch", "part_bytes", "with_retries"]
+__all__ = [
+    "MAXIMUM_BYTES",
+    "Fetched",
+    "Source",
+    "TransferHooks",
+    "check_disk",
+    "fetch",
+    "part_bytes",
+    "storage_error",
+    "with_retries",
+]
 
 MAXIMUM_BYTES = 128 * 1024**3
 """Most that is taken of a file whose size nobody told; the largest image models have about half of it."""
@@ -151,6 +161,15 @@ def _disk_full(message: str, missing: int | None = None) -> ScumbleError:
     return ScumbleError(ErrorCode.DISK_FULL, message, field="folder", remedy=remedy)
 
 
+def storage_error(error: OSError, path: Path) -> ScumbleError:
+    """What to tell when ``path`` couldn't be written: DISK_FULL if that is why, else INVALID_FIELD (field "folder")."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _disk_full(f"the disk of {path.parent} is full")
+    message = f"{path} can't be written: {error.strerror or error}"
+    remedy = Remedy("Check who may write there, or choose another folder with SCUMBLE_MODELS")
+    return ScumbleError(ErrorCode.INVALID_FIELD, message, field="folder", remedy=remedy)
+
+
 def _megabytes(size: int) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
@@ -187,10 +206,7 @@ class _Transfer:
         try:
             return self._into_part()
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise _disk_full(f"the disk of {self.target.parent} is full") from error
-            message = f"{self.part} can't be written: {error.strerror or error}"
-            raise ScumbleError(ErrorCode.DOWNLOAD_FAILED, message, field="folder") from error
+            raise storage_error(error, self.part) from error
         except _OverrunError as error:
             self.discard()
             raise ScumbleError(ErrorCode.MODEL_INVALID, str(error), field="size") from error

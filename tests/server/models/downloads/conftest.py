@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -89,3 +91,17 @@ def weights():
         return save({name: random.normal(size=(size, size)).astype(np.float32) for name in names or ("a", "b")})
 
     return weights
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A disk of 512 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    made = shutil.which("mount") and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if not made or made.returncode:
+        pytest.skip("mounting a small disk is not allowed here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)

@@ -338,6 +338,18 @@ def test_an_import_that_would_not_fit_is_refused_at_once(library, take, tmp_path
     assert not (library.folder / "m.safetensors").exists()
 
 
+def test_an_import_that_fills_the_disk_leaves_nothing_behind(tiny_disk, tmp_path, weights, watch, network, monkeypatch):
+    """The disk said it had room, as disks shared with others do."""
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(weights(size=512))
+    usage = namedtuple("Usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 0, 10**9))
+    library = Library(tiny_disk / "library")
+    assert refused(import_model, library, path, watch, network).code is ErrorCode.DISK_FULL
+    assert library.records() == ()
+    assert library.unfinished() == {}
+
+
 def test_an_import_of_a_model_in_use_waits_for_its_user(library, take, tmp_path, weights):
     path = tmp_path / "m.safetensors"
     path.write_bytes(weights())
