@@ -37,10 +37,11 @@ def job(prompt="", **changes):
 
 
 class Server:
-    """A process of ``scumble serve`` and its record."""
+    """A process of ``scumble serve``, its folder and its record."""
 
-    def __init__(self, process, record):
+    def __init__(self, process, home, record):
         self.process = process
+        self.home = home
         self.record = record
 
     def connect(self):
@@ -74,7 +75,7 @@ def serving(home, *arguments):
         assert "ready at" in process.stdout.readline()
         drain.start()
         (record,) = (record for record in records_in(home) if record.pid == process.pid)
-        yield Server(process, record)
+        yield Server(process, home, record)
     finally:
         process.stdin.close()
         try:
@@ -237,13 +238,13 @@ class TestAccidents:
 
 
 class TestGenerateCommand:
-    def command(self, server, tmp_path, *words):
+    def command(self, server, tmp_path, *words, home=None):
         return subprocess.run(
             [
                 *(sys.executable, "-m", "scumble_server.cli", "generate", "--server", server.record.url),
-                *("--token", server.record.token, "--model", "brush", "--prompt", "waves", "--seed", "9"),
-                *("--output", str(tmp_path), *words),
+                *("--model", "brush", "--prompt", "waves", "--seed", "9", "--output", str(tmp_path), *words),
             ],
+            env={**os.environ, "SCUMBLE_HOME": str(home or server.home)},
             capture_output=True,
             text=True,
             timeout=60,
@@ -259,6 +260,15 @@ class TestGenerateCommand:
         settings = read_settings(path)
         assert settings.job.seed == 9
         np.testing.assert_array_equal(np.asarray(Image.open(path)), paint(settings.job))
+
+    def test_needs_the_token_of_a_server_that_is_not_its_own(self, server, tmp_path):
+        elsewhere = tmp_path / "elsewhere"
+        refused = self.command(server, tmp_path, home=elsewhere)
+        assert refused.returncode == 1
+        assert "Traceback" not in refused.stderr
+        (tmp_path / "token").write_text(server.record.token)
+        done = self.command(server, tmp_path, "--token-file", str(tmp_path / "token"), home=elsewhere)
+        assert done.returncode == 0, done.stderr
 
     def test_tells_what_the_server_lacks_with_the_remedy(self, server, tmp_path):
         done = self.command(server, tmp_path, "--model", "other")

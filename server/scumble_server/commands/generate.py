@@ -9,6 +9,7 @@ from pathlib import Path
 from scumble_shared.job import CONTROL_KINDS, DEFAULT_MODEL, SAMPLERS, GenerateJob
 
 from ..buffers.convert import DEPTH_KINDS, NORMAL_SPACES
+from ..buffers.files import refused
 from ..metadata import png_bytes
 from ..models.scan import default_model_dirs
 from ..workers.spec import engine_spec
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, default=Path(), metavar="DIR", help="folder of the PNG files (default: .)"
     )
     where.add_argument("--server", metavar="URL", help="work there instead of in this process: ws://... or wss://...")
-    where.add_argument("--token", default="", help="of that server; not needed for one on this machine")
+    where.add_argument("--token-file", type=Path, metavar="FILE", help="its token; found by itself on this machine")
     where.add_argument("--fingerprint", default="", help="SHA-256 of its certificate, if it is self-signed")
     where.add_argument("--models", type=Path, action="append", default=[], metavar="DIR", help="more model folders")
     where.add_argument("--device", default="auto", help="auto, cuda, mps or cpu (default auto)")
@@ -77,7 +78,7 @@ def _add_geometry(group: argparse._ArgumentGroup) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.server:
-        with remote_runner(arguments.server, arguments.token, arguments.fingerprint) as runner:
+        with remote_runner(arguments.server, _token(arguments.token_file), arguments.fingerprint) as runner:
             paths = generate(arguments, runner)
     else:
         folders = (*default_model_dirs(), *arguments.models)
@@ -91,6 +92,16 @@ def generate(arguments: argparse.Namespace, runner: Runner) -> list[Path]:
     """Have the job done that the arguments describe; returns the files written. Raises ScumbleError."""
     job, tensors = job_of(arguments, runner.capabilities())
     return _write(runner.run(job, tensors), job, arguments.output)
+
+
+def _token(path: Path | None) -> str:
+    """From a file: what is on a command line can be read by every user of the machine."""
+    if path is None:
+        return ""
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise refused("token_file", f"{path} can't be read: {error}") from error
 
 
 def _size(text: str) -> tuple[int, int]:
