@@ -12,7 +12,6 @@ import zlib
 from dataclasses import dataclass
 
 import torch
-
 from materials import COLOURS, FINISHES, MATERIALS, linear
 from render import LIGHTS, Look
 from scenes import KINDS, Scene
@@ -102,19 +101,17 @@ class _Skin:
 
 
 def _skin(rng: random.Random, names: tuple[str, ...] | None = None, plain: bool = False) -> _Skin:
-    if names is None:
-        index = rng.choices(range(len(MATERIALS)), WEIGHTS)[0]
-    else:
-        index = INDEX[rng.choice(names)]
+    index = INDEX[rng.choice(names)] if names else rng.choices(range(len(MATERIALS)), WEIGHTS)[0]
     colour = rng.randrange(len(COLOUR_NAMES)) if MATERIALS[index].tint and not plain and rng.random() < 0.38 else -1
     finish = rng.randrange(len(FINISH_NAMES)) if not plain and rng.random() < 0.2 else -1
     return _Skin(index, colour, finish)
 
 
-def dress(scene: Scene, seed: int, held_out: bool = False) -> tuple[Look, list[Caption]]:
+def dress(scene: Scene, seed: int, held_out: bool = False, plain: bool = False) -> tuple[Look, list[Caption]]:
     """Materials, light and captions for every scene of the batch, decided by the seed alone.
 
-    held_out: draw wordings and pairs of material and light that training never meets.
+    held_out: draw wordings and pairs of material and light that training never meets. plain: one material on
+    everything, in its own colour, as the judges learn them.
     """
     rng = random.Random(seed)
     count, slots = scene.kind.shape
@@ -124,7 +121,7 @@ def dress(scene: Scene, seed: int, held_out: bool = False) -> tuple[Look, list[C
     light, captions = torch.zeros(count, dtype=torch.long), []
     kinds = scene.kind.tolist()
     for row in range(count):
-        skins, caption = _one(kinds[row], rng, held_out)
+        skins, caption = _plain(slots, rng, held_out) if plain else _one(kinds[row], rng, held_out)
         light[row] = LIGHT_NAMES.index(caption.light)
         captions.append(caption)
         for slot, skin in enumerate(skins):
@@ -182,8 +179,16 @@ def _one(kinds: list[int], rng: random.Random, held_out: bool) -> tuple[list[_Sk
     return skins, Caption(text, MATERIALS[a.material].name, light)
 
 
+def _plain(slots: int, rng: random.Random, held_out: bool) -> tuple[list[_Skin], Caption]:
+    skin = _Skin(rng.randrange(len(MATERIALS)), -1, -1)
+    name = MATERIALS[skin.material].name
+    return [skin] * slots, Caption(name, name, _light(rng, skin, held_out))
+
+
 def _light(rng: random.Random, skin: _Skin, held_out: bool) -> str:
     name = MATERIALS[skin.material].name
     weights = [LIGHT_WEIGHTS.get(light, 1.0) for light in LIGHT_NAMES]
-    wanted = [weight * (held_out == held_out_pair(name, light)) for light, weight in zip(LIGHT_NAMES, weights, strict=True)]
+    wanted = [
+        weight * (held_out == held_out_pair(name, light)) for light, weight in zip(LIGHT_NAMES, weights, strict=True)
+    ]
     return rng.choices(LIGHT_NAMES, wanted if any(wanted) else weights)[0]

@@ -5,19 +5,20 @@ The control images come from the functions the server uses, so the model learns 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
-from scumble_server.engine.conditioning.depth import depth_image
-from scumble_server.engine.conditioning.normal import normal_image
-from torch import Tensor
-
 from captions import Caption, dress
 from render import Look, render
 from scenes import Scene, random_scenes, trace
+from scumble_server.engine.conditioning.control import VIRTUAL_FIELD_OF_VIEW
+from scumble_server.engine.conditioning.depth import depth_image
+from scumble_server.engine.conditioning.normal import normal_image
+from torch import Tensor
 
 __all__ = ["HELD_OUT_SEED", "Sample", "batches", "make"]
 
@@ -45,25 +46,30 @@ def _to(record: Record, device: torch.device) -> Record:
 
 
 @torch.no_grad()
-def make(count: int, seed: int, size: int, device: torch.device, supersample: int = 1) -> Sample:
-    """``count`` square samples decided by the seed alone. supersample: rays per pixel edge for the picture."""
+def make(count: int, seed: int, size: int, device: torch.device, supersample: int = 1, plain: bool = False) -> Sample:
+    """``count`` square samples decided by the seed alone.
+
+    supersample: rays per pixel edge for the picture. plain: one material a scene, see :func:`captions.dress`.
+    """
     with torch.autocast(device.type, enabled=False):
-        return _make(count, seed, size, device, supersample)
+        return _make(count, seed, size, device, supersample, plain)
 
 
-def _make(count: int, seed: int, size: int, device: torch.device, supersample: int) -> Sample:
+def _make(count: int, seed: int, size: int, device: torch.device, supersample: int, plain: bool) -> Sample:
     held_out = seed >= HELD_OUT_SEED
     scene = random_scenes(count, torch.Generator().manual_seed(seed), held_out)
-    look, captions = dress(scene, seed, held_out)
+    look, captions = dress(scene, seed, held_out, plain)
     scene, look = _to(scene, device), _to(look, device)
     buffers = trace(scene, size, size)
     fine = buffers if supersample == 1 else trace(scene, size * supersample, size * supersample)
     image = render(scene, look, fine).permute(0, 3, 1, 2)
     if supersample > 1:
         image = F.avg_pool2d(image, supersample)
-    # An orthographic camera's depth is measured from a plane; the server puts the eye at a distance of its own.
     normals = buffers.view_normal(scene.view)
-    depth = depth_image(buffers.depth)
+    # An orthographic camera has no eye: the server's rule puts one at this distance.
+    eye = scene.window / math.tan(VIRTUAL_FIELD_OF_VIEW / 2)
+    parallel = scene.parallel[:, None, None, None]
+    depth = torch.where(parallel, depth_image(buffers.depth, virtual_distance=eye), depth_image(buffers.depth))
     return Sample(
         _bytes(image), _bytes(depth), _bytes(normal_image(normals)), normals, torch.isfinite(buffers.depth), captions
     )
@@ -86,5 +92,8 @@ def mirrored(sample: Sample) -> Sample:
     normal = sample.normal.flip(-1).clone()
     normal[:, 0] = 255 - normal[:, 0]
     flip = replace(sample, image=sample.image.flip(-1), depth=sample.depth.flip(-1), normal=normal)
-    return replace(flip, normals=sample.normals.flip(2) * torch.tensor([-1.0, 1.0, 1.0], device=normal.device),
-                   mask=sample.mask.flip(-1))
+    return replace(
+        flip,
+        normals=sample.normals.flip(2) * torch.tensor([-1.0, 1.0, 1.0], device=normal.device),
+        mask=sample.mask.flip(-1),
+    )

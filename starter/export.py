@@ -1,6 +1,6 @@
 """Writes the trained weights as a diffusers folder, half precision, in files of at most 15 MB.
 
-    python starter/export.py WORK server/scumble_server/models/starter --size cpu
+python starter/export.py WORK server/scumble_server/models/starter --size cpu
 """
 
 from __future__ import annotations
@@ -10,11 +10,9 @@ import json
 import shutil
 from pathlib import Path
 
+import checkpoint
 import torch
 from diffusers import DDIMScheduler
-from scumble_server.models.tokenizer import write_tokenizer
-from torch import nn
-
 from model import (
     CONTROLS,
     SIZES,
@@ -26,9 +24,11 @@ from model import (
     caption_merges,
     scheduler,
 )
-from train import averaged
+from scumble_server.models.tokenizer import write_tokenizer
+from torch import nn
+from trainer import FINAL, averaged
 
-__all__ = ["MANIFEST", "export"]
+__all__ = ["MANIFEST", "export", "pack"]
 
 MANIFEST = {
     "id": "starter",
@@ -41,7 +41,7 @@ MANIFEST = {
     "height": 256,
     "prediction_type": "v_prediction",
     "control_kinds": list(CONTROLS),
-    "note": "Small and quick: simple materials and light over your geometry. Install a full checkpoint for finished work.",
+    "note": "Small and quick: materials and light over your geometry. Install a full checkpoint for finished work.",
     "licence": "CC0-1.0",
 }
 
@@ -70,9 +70,16 @@ def trained_modules(work: Path, size_name: str) -> dict[str, nn.Module]:
         module.load_state_dict(averaged(work, stage, name, cpu), strict=True)
     if (work / "decoder" / "state.json").exists():
         modules["vae"].load_state_dict(averaged(work, "decoder", "vae", cpu), strict=False)
-    scale = float((work / "latent_scale.txt").read_text())
-    modules["vae"].register_to_config(scaling_factor=scale)
+    modules["vae"].register_to_config(scaling_factor=latent_scale(work))
     return modules
+
+
+def latent_scale(work: Path) -> float:
+    """What brings the latents to unit variance; from the packed result where nothing was trained here."""
+    path = work / "latent_scale.txt"
+    if path.exists():
+        return float(path.read_text())
+    return float(json.loads((work / FINAL / "state.json").read_text())["scale"])
 
 
 def export(work: Path, folder: Path, size_name: str) -> None:
@@ -85,6 +92,20 @@ def export(work: Path, folder: Path, size_name: str) -> None:
     write_tokenizer(folder / "tokenizer", caption_merges())
     (folder / "model_index.json").write_text(json.dumps(INDEX, indent=2) + "\n", encoding="utf-8")
     (folder / "scumble_model.json").write_text(json.dumps(MANIFEST, indent=2) + "\n", encoding="utf-8")
+
+
+def pack(work: Path, folder: Path, size_name: str) -> None:
+    """All averaged weights in half precision in ``folder``: few files of at most 15 MB, to carry between machines.
+
+    Copied to WORK/final elsewhere, they can be exported, or trained on from there.
+    """
+    modules = trained_modules(work, size_name)
+    weights = {
+        f"average/{name}.{key}": tensor.half()
+        for name, module in modules.items()
+        for key, tensor in module.state_dict().items()
+    }
+    checkpoint.save(folder, weights, {"step": 0, "minutes": 0.0, "size": size_name, "scale": latent_scale(work)})
 
 
 def main() -> None:

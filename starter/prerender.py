@@ -15,11 +15,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
-
 from captions import Caption
 from data import make
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 __all__ = ["SHARD", "read_captions", "read_shard", "write_shard"]
 

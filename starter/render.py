@@ -9,11 +9,10 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-
 from fields import cells, fbm, smooth
 from materials import Point, evaluate, linear
 from scenes import Buffers, Scene, occluded, to_local
+from torch import Tensor
 
 __all__ = ["LIGHTS", "Light", "Look", "render"]
 
@@ -212,7 +211,9 @@ def render(scene: Scene, look: Look, buffers: Buffers) -> Tensor:
     highlight = (half * normal).sum(-1).clamp(min=0) ** shine * (lit > 0) * (shine + 8) / 40
     reflected = sky(mirror, rough) * (0.35 + 0.65 * contact[..., None])
     weight = torch.maximum(gloss, metal)[..., None]
-    shaded = diffuse + reflectance * (reflected * weight * fill.clamp(0.6, 1.0) + sun_colour * power * highlight[..., None])
+    shaded = diffuse + reflectance * (
+        reflected * weight * fill.clamp(0.6, 1.0) + sun_colour * power * highlight[..., None]
+    )
     shaded = shaded + emit
 
     background = _backdrop(direction.reshape(b, -1, 3), look).reshape(b, h, w, 3)

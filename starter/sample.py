@@ -1,6 +1,6 @@
 """Contact sheets: what the exported model paints over scenes it has never seen.
 
-    python starter/sample.py server/scumble_server/models/starter sheet.png --steps 10 --size 256
+python starter/sample.py server/scumble_server/models/starter sheet.png --steps 10 --size 256
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 import torch
+from data import HELD_OUT_SEED, make
 from diffusers import (
     AutoencoderKL,
     ControlNetModel,
@@ -17,12 +18,10 @@ from diffusers import (
     SchedulerMixin,
     UNet2DConditionModel,
 )
+from model import CONTROLS
 from PIL import Image
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
-
-from data import HELD_OUT_SEED, make
-from model import CONTROLS
 
 __all__ = ["Painter", "sheet"]
 
@@ -80,9 +79,15 @@ class Painter:
         words = torch.cat([self.words([negative] * count), self.words(prompts)])
         schedule = self.schedule(sampler)
         schedule.set_timesteps(steps, device=self.device)
-        x = torch.stack(
-            [torch.randn(4, size // 8, size // 8, generator=torch.Generator().manual_seed(seed + i)) for i in range(count)]
-        ).to(self.device) * schedule.init_noise_sigma
+        x = (
+            torch.stack(
+                [
+                    torch.randn(4, size // 8, size // 8, generator=torch.Generator().manual_seed(seed + i))
+                    for i in range(count)
+                ]
+            ).to(self.device)
+            * schedule.init_noise_sigma
+        )
         hints = {name: hint.to(self.device).float().repeat(2, 1, 1, 1) / 255 for name, hint in controls.items()}
         for t in schedule.timesteps:
             both = schedule.scale_model_input(torch.cat([x, x]), t)

@@ -180,9 +180,7 @@ def random_scenes(count: int, generator: torch.Generator, held_out: bool = False
     target = torch.stack([draw.uniform(-0.15, 0.15, b), draw.uniform(-0.15, 0.15, b), mid], dim=-1)
     tan_half = torch.tan(draw.uniform(0.3, 0.9, b) / 2)
     window = reach * draw.uniform(0.62, 1.2, b)
-    direction = torch.stack(
-        [azimuth.cos() * elevation.cos(), azimuth.sin() * elevation.cos(), elevation.sin()], dim=-1
-    )
+    direction = torch.stack([azimuth.cos() * elevation.cos(), azimuth.sin() * elevation.cos(), elevation.sin()], dim=-1)
     eye = target + direction * (window / tan_half)[:, None]
     eye[:, 2] = torch.where(has_ground, eye[:, 2].clamp(0.12), eye[:, 2])
     return Scene(
@@ -297,8 +295,10 @@ def _distance(kind: str, p: Tensor, size: Tensor, shape: Tensor) -> Tensor:
         return (q.clamp(min=0).norm(dim=-1) + q.amax(-1).clamp(max=0) - 0.06) * 0.55
     phase = shape[:, :3] * 6.28
     q = p / size
-    bumps = torch.sin(q[:, 0] * 5 + phase[:, 0]) * torch.sin(q[:, 1] * 4 + phase[:, 1]) * torch.sin(
-        q[:, 2] * 5 + phase[:, 2]
+    bumps = (
+        torch.sin(q[:, 0] * 5 + phase[:, 0])
+        * torch.sin(q[:, 1] * 4 + phase[:, 1])
+        * torch.sin(q[:, 2] * 5 + phase[:, 2])
     )
     fine = torch.sin(q[:, 0] * 11 + q[:, 1] * 9 + phase[:, 1]) * torch.sin(q[:, 2] * 12 + phase[:, 0])
     return (q.norm(dim=-1) - 0.86 + 0.12 * bumps + 0.025 * fine) * size.amin(-1) * 0.62
@@ -443,5 +443,3 @@ def occluded(scene: Scene, buffers: Buffers, toward: Tensor) -> Tensor:
     d = toward[:, None].expand_as(o)
     t, _ = _cast(scene, o, d, 24)
     return (t < FAR).reshape(b, h, w) & (buffers.slot >= 0)
-
-

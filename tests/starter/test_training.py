@@ -1,0 +1,105 @@
+"""The recipe from end to end at tiny size, through the command line of each script, and what comes out of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import checkpoint
+import pytest
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from model import SIZES, build_tokenizer, build_vae
+from sample import Painter
+from transformers import CLIPTextModel, CLIPTokenizer
+
+STARTER = Path(__file__).parents[2] / "starter"
+TINY = ("--size", "tiny", "--batch", "4", "--resolution", "64")
+
+
+def script(name: str, *arguments: str) -> None:
+    subprocess.run([sys.executable, str(STARTER / name), *arguments], check=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``work`` (all stages, a few steps each, the second run resumed) and ``model`` (the export)."""
+    root = tmp_path_factory.mktemp("starter")
+    work = str(root / "work")
+    script("train.py", "vae", work, *TINY, "--minutes", "0.02")
+    script("train.py", "diffusion", work, *TINY, "--minutes", "0.03")
+    steps = json.loads((root / "work" / "diffusion" / "state.json").read_text())["step"]
+    script("train.py", "diffusion", work, *TINY, "--minutes", "0.03", "--crop", "32")
+    assert json.loads((root / "work" / "diffusion" / "state.json").read_text())["step"] > steps
+    script("train.py", "decoder", work, *TINY, "--minutes", "0.02")
+    script("export.py", work, str(root / "model"), "--size", "tiny")
+    return root
+
+
+def test_the_export_loads_through_the_classes_of_a_full_checkpoint(trained: Path) -> None:
+    folder = trained / "model"
+    assert isinstance(UNet2DConditionModel.from_pretrained(folder / "unet"), UNet2DConditionModel)
+    assert isinstance(AutoencoderKL.from_pretrained(folder / "vae"), AutoencoderKL)
+    assert isinstance(CLIPTextModel.from_pretrained(folder / "text_encoder"), CLIPTextModel)
+    for kind in ("depth", "normal"):
+        assert isinstance(ControlNetModel.from_pretrained(folder / f"controlnet_{kind}"), ControlNetModel)
+    assert DDIMScheduler.from_pretrained(folder / "scheduler").config.prediction_type == "v_prediction"
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    assert tokenizer("Mossy STONE, 3 cubes é").input_ids == build_tokenizer()("Mossy STONE, 3 cubes é").input_ids
+    pipeline = StableDiffusionPipeline.from_pretrained(folder)
+    assert pipeline.vae_scale_factor == 8
+
+
+def test_the_export_is_half_precision_and_says_what_it_is(trained: Path) -> None:
+    unet = UNet2DConditionModel.from_pretrained(trained / "model" / "unet", torch_dtype="auto")
+    assert unet.dtype == torch.float16
+    manifest = json.loads((trained / "model" / "scumble_model.json").read_text())
+    assert manifest["id"] == "starter"
+    assert manifest["control_kinds"] == ["depth", "normal"]
+
+
+def test_the_export_paints_the_same_picture_for_the_same_seed_and_minds_its_controls(trained: Path) -> None:
+    painter = Painter(trained / "model")
+    hint = {"depth": torch.full((1, 3, 64, 64), 200, dtype=torch.uint8)}
+    first = painter.paint(["sand"], hint, size=64, steps=2)
+    assert first.shape == (1, 3, 64, 64)
+    assert torch.equal(first, painter.paint(["sand"], hint, size=64, steps=2))
+    assert not torch.equal(first, painter.paint(["sand"], hint, size=64, steps=2, seed=1))
+    assert not torch.equal(first, painter.paint(["sand"], {}, size=64, steps=2))
+
+
+def test_checkpoints_come_back_whole_in_small_files(tmp_path: Path) -> None:
+    tensors = {f"part {i}": torch.randn(700, 1000) for i in range(12)}
+    for generation in range(3):
+        checkpoint.save(tmp_path, tensors, {"step": generation})
+        loaded = checkpoint.load(tmp_path, torch.device("cpu"))
+        assert loaded is not None
+        assert loaded[1]["step"] == generation
+        assert loaded[0].keys() == tensors.keys()
+        assert all(torch.equal(loaded[0][name], tensors[name]) for name in tensors)
+        files = list(tmp_path.glob("*.safetensors"))
+        assert len(files) == 3
+        assert max(file.stat().st_size for file in files) <= 15_000_000
+
+
+def test_an_untrained_stage_is_named(tmp_path: Path) -> None:
+    from trainer import averaged
+
+    with pytest.raises(FileNotFoundError, match="'vae'"):
+        averaged(tmp_path, "vae", "vae", torch.device("cpu"))
+
+
+@pytest.mark.parametrize("size", ["tiny", "cpu", "gpu"])
+def test_a_fresh_autoencoder_is_a_pixelation(size: str) -> None:
+    """What start_as_pixels promises: latents are the small picture, and come back as it, within a few percent."""
+    torch.manual_seed(0)
+    vae = build_vae(SIZES[size])
+    small = torch.rand(1, 3, 8, 8) * 1.6 - 0.8
+    image = torch.nn.functional.interpolate(small, scale_factor=8)
+    with torch.no_grad():
+        latent = vae.encode(image).latent_dist.mean
+        back = vae.decode(latent).sample
+    assert float((latent[:, :3] - 2 * small).abs().mean()) < 0.1
+    assert float((back - image).abs().mean()) < 0.15
