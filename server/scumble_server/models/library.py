@@ -17,7 +17,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from .library_lock import changing, using
 from .library_names import check_file, check_id
 from .scan import default_model_dirs
 
-__all__ = ["Library", "LibraryFile", "LibraryRecord", "sha256_of"]
+__all__ = ["Library", "LibraryFile", "LibraryRecord", "lease", "sha256_of"]
 
 CHUNK = 4 * 1024 * 1024
 TEXTS = ("id", "name", "kind", "family", "licence", "source", "revision", "added")
@@ -243,6 +243,19 @@ class Library:
         except (OSError, ValueError, KeyError, TypeError, ScumbleError):
             return None
         return record if record.id == path.stem else None
+
+
+def lease(path: Path) -> AbstractContextManager[None]:
+    """Keeps the model at ``path``, as the index names it, from being deleted or replaced while it is loaded.
+
+    Does nothing for models that no library has a record of: Scumble doesn't delete those.
+    Raises ScumbleError IN_USE while it is being deleted or replaced.
+    """
+    library = Library(path.parent)
+    model_id = path.name.removesuffix(".safetensors")
+    if model_id not in [record.id for record in library.records()]:
+        return nullcontext()
+    return library.using(model_id)
 
 
 def _record(content: Any) -> LibraryRecord:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from scumble_shared.errors import ErrorCode, Remedy, ScumbleError
 
+from .transfer import storage_error
+
 __all__ = ["changing", "using"]
 
 PATIENCE = 1.0
@@ -44,9 +46,12 @@ else:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[bool]:
-    """Whether ``path`` could be locked; held until the end of the block."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    """Whether ``path`` could be locked; held until the end of the block. Raises ScumbleError if it can't be made."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise storage_error(error, path) from error
     try:
         yield _try_lock(file)
     finally:
@@ -71,9 +76,13 @@ def _gate(locks: Path, model_id: str) -> Iterator[None]:
 def using(locks: Path, model_id: str) -> Iterator[None]:
     """Hold a lease on ``model_id`` while its files are read or may be read again.
 
+    In a library that can't be written to there is none, since nobody can delete anything there either.
     Raises ScumbleError IN_USE while it is being deleted or replaced.
     """
     lease = locks / model_id / f"{uuid.uuid4().hex}.lease"
+    if not _is_writable(locks):
+        yield
+        return
     try:
         with ExitStack() as stack:
             with _gate(locks, model_id):
@@ -81,6 +90,14 @@ def using(locks: Path, model_id: str) -> Iterator[None]:
             yield
     finally:
         lease.unlink(missing_ok=True)
+
+
+def _is_writable(locks: Path) -> bool:
+    try:
+        locks.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(locks, os.W_OK)
 
 
 @contextmanager

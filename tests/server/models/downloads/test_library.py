@@ -11,7 +11,7 @@ from collections import namedtuple
 from dataclasses import replace
 
 import pytest
-from scumble_server.models.library import Library, LibraryFile, LibraryRecord
+from scumble_server.models.library import Library, LibraryFile, LibraryRecord, lease
 from scumble_server.models.library_import import import_model
 from scumble_server.models.scan import scan
 from scumble_shared.errors import ErrorCode, ScumbleError
@@ -189,6 +189,23 @@ def test_a_model_in_use_is_not_deleted(library, mine):
     library.delete("mine", confirmed=True)
 
 
+def test_a_lease_by_path_is_for_whoever_loads_what_the_index_found(library, take, tmp_path, weights):
+    path = tmp_path / "Depth.safetensors"
+    path.write_bytes(weights(CONTROLNET, CONTEXT))
+    take(path)
+    index = scan((library.folder,), builtin=False)
+    (found,) = [entry.path for entry in (*index.controlnets, *index.unusable)]
+    with lease(found):
+        assert refused(library.delete, "depth", confirmed=True).code is ErrorCode.IN_USE
+    library.delete("depth", confirmed=True)
+
+
+def test_a_lease_on_what_is_not_of_the_library_is_no_trouble(library, tmp_path):
+    for path in (library.folder / "byhand.safetensors", tmp_path / "elsewhere" / "Any Name.safetensors"):
+        with lease(path):
+            pass
+
+
 def test_a_model_being_changed_is_neither_used_nor_changed(library, mine):
     with library.changing("mine"):
         for attempt in (library.using, library.changing):
@@ -220,6 +237,17 @@ def test_the_use_of_a_process_that_died_does_not_count(library, mine):
         process.join()
     library.delete("mine", confirmed=True)
     assert list((library.folder / ".scumble" / "locks" / "mine").iterdir()) == []
+
+
+def test_a_library_that_cannot_be_written_can_be_used_but_not_changed(tmp_path, weights, watch, network):
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / ".scumble").write_bytes(b"in the way")
+    library = Library(tmp_path / "library")
+    with library.using("mine"):
+        pass
+    (tmp_path / "m.safetensors").write_bytes(weights())
+    error = refused(import_model, library, tmp_path / "m.safetensors", watch, network)
+    assert (error.code, error.info.field) == (ErrorCode.INVALID_FIELD, "folder")
 
 
 # --- import -----------------------------------------------------------------------------------------
