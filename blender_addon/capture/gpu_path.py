@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scumble_shared.camera import Camera
 
 from .geometry import surface_of
-from .gpu_shader import INSTANCE_TEXELS, TEXTURE_WIDTH, geometry_shader, vertex_format
+from .gpu_shader import INSTANCE_ROWS, INSTANCES_PER_BLOCK, geometry_shader, vertex_format
 from .scene_walk import ShownSurface, Visibility, walk
 
 __all__ = ["GpuPath", "RawGeometry"]
@@ -63,9 +63,9 @@ class GpuPath:
         target = self._target(camera.width, camera.height)
         with _plain_state(), target.framebuffer.bind():
             target.clear()
-            if drawn:
-                self._draw(drawn, batches, camera)
+            blocks = self._draw(drawn, batches, camera)
             target.read()
+            blocks.clear()
         return target.unpack(shown)
 
     def _batches(
@@ -100,18 +100,29 @@ class GpuPath:
             self._targets.popitem(last=False)
         return target
 
-    def _draw(self, drawn: list[ShownSurface], batches: dict[int, gpu.types.GPUBatch | None], camera: Camera) -> None:
+    def _draw(
+        self, drawn: list[ShownSurface], batches: dict[int, gpu.types.GPUBatch | None], camera: Camera
+    ) -> list[gpu.types.GPUUniformBuf]:
+        """Issues the draw calls. The blocks handed back must live until the pixels are read."""
+        if not drawn:
+            return []
         shader = self._shader
-        instances = _instance_texture(drawn, camera)
+        rows = _instance_rows(drawn, camera)
+        bound: list[gpu.types.GPUUniformBuf] = []
         shader.bind()
         shader.uniform_float("projection", Matrix(camera.projection_matrix.tolist()))
-        shader.uniform_sampler("instances", instances)
-        first = 0
-        for mesh_uid, group in groupby(drawn, key=lambda surface: surface.mesh_uid):
-            count = len(list(group))
-            shader.uniform_int("first", [first])
-            batches[mesh_uid].draw_instanced(shader, instance_start=0, instance_count=count)
-            first += count
+        for start in range(0, len(drawn), INSTANCES_PER_BLOCK):
+            block = rows[start : start + INSTANCES_PER_BLOCK]
+            bound.append(gpu.types.GPUUniformBuf(gpu.types.Buffer("FLOAT", block.size, block)))
+            shader.uniform_block("instances", bound[-1])
+            first = 0
+            in_block = drawn[start : start + INSTANCES_PER_BLOCK]
+            for mesh_uid, group in groupby(in_block, key=lambda surface: surface.mesh_uid):
+                count = len(list(group))
+                shader.uniform_int("first", [first])
+                batches[mesh_uid].draw_instanced(shader, instance_start=0, instance_count=count)
+                first += count
+        return bound
 
 
 class _Target:
@@ -162,21 +173,21 @@ def _build(thing: bpy.types.Object) -> gpu.types.GPUBatch | None:
     return gpu.types.GPUBatch(type="TRIS", buf=vertices, elem=gpu.types.GPUIndexBuf(type="TRIS", seq=surface.indices))
 
 
-def _instance_texture(drawn: Iterable[ShownSurface], camera: Camera) -> gpu.types.GPUTexture:
-    """Model-view and normal matrices, ids and sides; multiplied in float64, so being far from the origin is fine."""
-    worlds = np.stack([surface.matrix for surface in drawn])
-    model_view = camera.view_matrix @ worlds
+def _instance_rows(drawn: list[ShownSurface], camera: Camera) -> NDArray[np.float32]:
+    """What the shader's block holds, (N, INSTANCE_ROWS, 4), N padded to whole blocks.
+
+    Matrices are multiplied in float64, so that being far from the origin costs no precision.
+    """
+    model_view = camera.view_matrix @ np.stack([surface.matrix for surface in drawn])
     linear = model_view[:, :3, :3]
-    determinant = np.linalg.det(linear)
-    rows = -(-len(worlds) * INSTANCE_TEXELS // TEXTURE_WIDTH)
-    texels = np.zeros((rows * TEXTURE_WIDTH // INSTANCE_TEXELS, INSTANCE_TEXELS, 4), np.float32)
-    used = texels[: len(worlds)]
+    blocks = -(-len(drawn) // INSTANCES_PER_BLOCK)
+    rows = np.zeros((blocks * INSTANCES_PER_BLOCK, INSTANCE_ROWS, 4), np.float32)
+    used = rows[: len(drawn)]
     used[:, 0:3] = model_view[:, :3]
     used[:, 3:6, :3] = _normal_matrices(linear)
-    used[:, 6, 0] = [surface.drawn_id for surface in drawn]
-    used[:, 6, 1] = np.where(determinant < 0.0, -1.0, 1.0)
-    data = gpu.types.Buffer("FLOAT", texels.shape, texels)
-    return gpu.types.GPUTexture((TEXTURE_WIDTH, rows), format="RGBA32F", data=data)
+    used[:, 3, 3] = [surface.drawn_id for surface in drawn]
+    used[:, 4, 3] = np.where(np.linalg.det(linear) < 0.0, -1.0, 1.0)
+    return rows
 
 
 def _normal_matrices(linear: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import gpu
 
-__all__ = ["INSTANCE_TEXELS", "TEXTURE_WIDTH", "geometry_shader", "vertex_format"]
+__all__ = ["INSTANCES_PER_BLOCK", "INSTANCE_ROWS", "geometry_shader", "vertex_format"]
 
-INSTANCE_TEXELS = 8
-"""RGBA texels per instance: model-view rows (3), normal matrix rows (3), id and side (1), one spare."""
+INSTANCE_ROWS = 6
+"""Rows of four floats per instance: model-view matrix (3), normal matrix with id and side as fourth column (3)."""
 
-TEXTURE_WIDTH = 1024
-"""Texels per row of the texture that holds the instances; a multiple of INSTANCE_TEXELS."""
+INSTANCES_PER_BLOCK = 128
+"""Instances in one uniform block; 12 KiB, where every graphics API takes 16."""
 
 _VERTEX = """
-vec4 texel(int row)
-{
-  int index = (first + gl_InstanceID) * INSTANCE_TEXELS + row;
-  return texelFetch(instances, ivec2(index % TEXTURE_WIDTH, index / TEXTURE_WIDTH), 0);
-}
-
 void main()
 {
+  int row = (first + gl_InstanceID) * INSTANCE_ROWS;
   vec4 point = vec4(position, 1.0);
-  vec4 in_view = vec4(dot(texel(0), point), dot(texel(1), point), dot(texel(2), point), 1.0);
-  view_normal = vec3(dot(texel(3).xyz, normal), dot(texel(4).xyz, normal), dot(texel(5).xyz, normal));
+  vec4 normal_x = instances.rows[row + 3];
+  vec4 normal_y = instances.rows[row + 4];
+  vec4 normal_z = instances.rows[row + 5];
+  vec4 in_view = vec4(
+      dot(instances.rows[row], point), dot(instances.rows[row + 1], point), dot(instances.rows[row + 2], point), 1.0);
+  view_normal = vec3(dot(normal_x.xyz, normal), dot(normal_y.xyz, normal), dot(normal_z.xyz, normal));
   depth = -in_view.z;
-  id_and_side = texel(6).xy;
+  id_and_side = vec2(normal_x.w, normal_y.w);
   gl_Position = projection * in_view;
 }
 """
@@ -43,7 +42,7 @@ void main()
 def geometry_shader() -> gpu.types.GPUShader:
     """Compiles it. Outputs: slot 0 RGBA32F view-space normal and planar depth, slot 1 R32F object id.
 
-    Vertices carry ``position`` and ``normal``; everything about the object comes from the texture ``instances``, at
+    Vertices carry ``position`` and ``normal``; everything about the object comes from the block ``instances``, at
     ``first`` plus the instance's number. ``id_and_side.y`` is -1 for mirrored objects, whose front faces wind the other
     way round.
     """
@@ -52,11 +51,11 @@ def geometry_shader() -> gpu.types.GPUShader:
     between.smooth("FLOAT", "depth")
     between.flat("VEC2", "id_and_side")
     info = gpu.types.GPUShaderCreateInfo()
-    info.define("INSTANCE_TEXELS", str(INSTANCE_TEXELS))
-    info.define("TEXTURE_WIDTH", str(TEXTURE_WIDTH))
+    info.define("INSTANCE_ROWS", str(INSTANCE_ROWS))
+    info.typedef_source(f"struct ScumbleInstances {{ vec4 rows[{INSTANCES_PER_BLOCK * INSTANCE_ROWS}]; }};")
     info.vertex_in(0, "VEC3", "position")
     info.vertex_in(1, "VEC3", "normal")
-    info.sampler(0, "FLOAT_2D", "instances")
+    info.uniform_buf(0, "ScumbleInstances", "instances")
     info.push_constant("MAT4", "projection")
     info.push_constant("INT", "first")
     info.vertex_out(between)
