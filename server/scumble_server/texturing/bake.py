@@ -51,8 +51,10 @@ def bake(
     for channel in range(3):
         encoded[..., channel] = linear_to_srgb(fused.colour[channel]).view(size, size)
     flat = encoded.view(-1, 3)
-    flat[target] = flat[source]
     on_mesh = texels.triangle >= 0
+    # Far mip levels average islands with what lies between them, however wide the padding.
+    flat[~on_mesh] = linear_to_srgb(fused.colour[:, on_mesh].mean(1))
+    flat[target] = flat[source]
     return Texture(
         image=encoded,
         seen=(trust * 255.0 + 0.5).to(torch.uint8).view(size, size),
