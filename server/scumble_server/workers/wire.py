@@ -144,12 +144,12 @@ ToServer = WorkerReady | WarmedUp | StartFailed | WorkProgress | WorkPreview | W
 
 def send(connection: Connection, message: ToWorker | ToServer, arrays: Sequence[AnyArray] = ()) -> None:
     """Raises OSError if the other side is gone."""
-    contiguous = [np.ascontiguousarray(array) for array in arrays]
-    blobs = [(array.dtype.name, array.shape) for array in contiguous]
+    plain = [np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C") for array in arrays]
+    blobs = [(array.dtype.name, array.shape) for array in plain]
     connection.send_bytes(json.dumps({"message": encode(message), "blobs": blobs}).encode())
-    for array in contiguous:
+    for array in plain:
         if array.nbytes:
-            connection.send_bytes(array.data.cast("B"))
+            connection.send_bytes(array.reshape(-1).data.cast("B"))
 
 
 def receive(connection: Connection) -> tuple[Any, list[AnyArray]]:
@@ -159,6 +159,6 @@ def receive(connection: Connection) -> tuple[Any, list[AnyArray]]:
     for dtype, shape in header["blobs"]:
         array = np.empty(shape, dtype)
         if array.nbytes:
-            connection.recv_bytes_into(array.data.cast("B"))
+            connection.recv_bytes_into(array.reshape(-1).data.cast("B"))
         arrays.append(array)
     return decode(ToWorker | ToServer, header["message"]), arrays

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from brush import Brush, paint
 from PIL import Image
+from scumble_server import cli
 from scumble_server.commands.generate import add_arguments, generate
 from scumble_server.commands.generate_job import job_of
 from scumble_server.commands.generate_runner import LocalRunner
@@ -186,3 +188,18 @@ class TestTheFiles:
     def test_progress_goes_to_standard_error_alone(self, tmp_path, capsys):
         generate(parse("--output", tmp_path), LocalRunner(Brush()))
         assert capsys.readouterr().out == ""
+
+
+@pytest.mark.slow
+def test_the_built_in_model_paints_over_a_depth_map(tmp_path, depth, capsys, monkeypatch):
+    """The whole command with the real engine, as somebody without Blender uses it."""
+    monkeypatch.setenv("SCUMBLE_MODELS", str(tmp_path / "models"))
+    words = ["generate", "--prompt", "a wall", "--depth", str(depth), "--seed", "7", "--steps", "2", "--count", "2"]
+    assert cli.main([*words, "--device", "cpu", "--output", str(tmp_path)]) == 0
+    paths = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert [path.name for path in paths] == ["scumble-7.png", "scumble-8.png"]
+    settings = read_settings(paths[1])
+    assert settings.single().seed == 8
+    assert [control.kind for control in settings.job.controls] == ["depth"]
+    assert json.loads(settings.provenance)["versions"]["torch"]
+    assert Image.open(paths[0]).size == (56, 40)
