@@ -132,7 +132,7 @@ class _Reader:
         width, _, height = self._take("Size", "512x512").partition("x")
         model, model_hash = self._take("Model"), self._take("Model hash")
         if not model:
-            known = f" but its hash {model_hash}" if model_hash else ""
+            known = f", only its hash {model_hash}" if model_hash else ""
             self.replaced.append(f"The text doesn't name its model{known}")
         return GenerateJob(
             prompt,

@@ -18,6 +18,7 @@ from urllib.parse import quote
 from scumble_shared.errors import ErrorCode, Remedy, ScumbleError
 
 from .library_names import check_file
+from .manifest import MANIFEST_NAME
 from .transfer import TransferHooks, with_retries
 from .transfer_http import Dropped, Network, open_url, shown
 
@@ -151,7 +152,7 @@ def choose_files(repository: Repository, wanted: tuple[str, ...] = ()) -> dict[s
     if wanted:
         return _wanted(repository, by_path, wanted)
     if "model_index.json" in by_path:
-        chosen = {"model_index.json": by_path["model_index.json"]}
+        chosen = {name: by_path[name] for name in ("model_index.json", MANIFEST_NAME) if name in by_path}
         for folder in COMPONENTS:
             chosen |= _component(by_path, f"{folder}/")
         return chosen

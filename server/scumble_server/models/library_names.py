@@ -8,6 +8,8 @@ from pathlib import PurePosixPath
 from scumble_shared.errors import ErrorCode, Remedy, ScumbleError
 from scumble_shared.job import DEFAULT_MODEL
 
+from .manifest import MANIFEST_NAME
+
 __all__ = ["check_file", "check_id", "check_part", "id_from"]
 
 ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
@@ -28,8 +30,9 @@ CONFIG_FILES = {
     "tokenizer.json",
     "vocab.json",
     "merges.txt",
+    MANIFEST_NAME,
 }
-"""The settings and word lists that diffusers and transformers read; they hold data only."""
+"""The settings and word lists that diffusers, transformers and our index read; they hold data only."""
 
 CODE = {
     ".ckpt": "a pickle checkpoint",

@@ -151,6 +151,7 @@ def test_of_a_pipeline_each_component_comes_once_in_half_precision(choose):
         "safety_checker/config.json",
         "safety_checker/model.safetensors",
         "scheduler/scheduler_config.json",
+        "scumble_model.json",
         "text_encoder/config.json",
         "text_encoder/model.fp16.safetensors",
         "text_encoder/model.safetensors",
@@ -173,6 +174,7 @@ def test_of_a_pipeline_each_component_comes_once_in_half_precision(choose):
     assert chosen == {
         "model_index.json": "model_index.json",
         "scheduler/scheduler_config.json": "scheduler/scheduler_config.json",
+        "scumble_model.json": "scumble_model.json",
         "text_encoder/config.json": "text_encoder/config.json",
         "text_encoder/model.safetensors": "text_encoder/model.fp16.safetensors",
         "tokenizer/merges.txt": "tokenizer/merges.txt",
