@@ -42,8 +42,7 @@ def _fill(image: bpy.types.Image, picture: Picture) -> None:
     image.colorspace_settings.name = "sRGB"
     image.alpha_mode = "CHANNEL_PACKED"
     image[PROVENANCE] = picture.record
-    image.reload()
-    image.update()
+    image.buffers_free()  # of the picture before; read anew from the packed file when needed
     image.update_tag()
 
 
