@@ -94,6 +94,16 @@ def weights():
 
 
 @pytest.fixture
+def links(tmp_path):
+    """Skips where links need a privilege, as on Windows."""
+    try:
+        (tmp_path / "link").symlink_to(tmp_path)
+    except OSError:
+        pytest.skip("this system doesn't allow links")
+    (tmp_path / "link").unlink()
+
+
+@pytest.fixture
 def tiny_disk(tmp_path):
     """A disk of 512 KiB."""
     folder = tmp_path / "disk"

@@ -96,6 +96,7 @@ def test_a_download_that_was_broken_off_is_shown_and_can_be_dropped(scumble, hub
     assert list((tmp_path / "library").rglob("big.safetensors*")) == []
 
 
+@pytest.mark.usefixtures("links")
 def test_import_and_damage(scumble, tmp_path, weights):
     path = tmp_path / "Mine.safetensors"
     path.write_bytes(weights())

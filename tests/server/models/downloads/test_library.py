@@ -162,6 +162,7 @@ def test_what_somebody_put_there_by_hand_is_not_deleted(library):
     assert refused(library.delete, "byhand", confirmed=True).code is ErrorCode.MODEL_MISSING
 
 
+@pytest.mark.usefixtures("links")
 def test_a_link_that_took_the_models_place_goes_and_its_target_stays(library, mine, tmp_path):
     treasure = tmp_path / "treasure"
     treasure.mkdir()
@@ -287,6 +288,7 @@ def test_a_folder_is_copied_without_what_could_run(library, take, tmp_path, weig
     assert library.verify(record.id) == ()
 
 
+@pytest.mark.usefixtures("links")
 def test_a_model_can_be_read_where_it_is(library, take, tmp_path, weights):
     path = tmp_path / "big.safetensors"
     path.write_bytes(weights())
@@ -300,6 +302,7 @@ def test_a_model_can_be_read_where_it_is(library, take, tmp_path, weights):
     assert library.records() == ()
 
 
+@pytest.mark.usefixtures("links")
 def test_a_folder_can_be_read_where_it_is(library, take, tmp_path, weights):
     folder = tmp_path / "net"
     folder.mkdir()
