@@ -12,10 +12,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED, SERVER, ADDON = ROOT / "shared/scumble_shared", ROOT / "server/scumble_server", ROOT / "blender_addon"
-BLENDER = {"bpy", "mathutils", "gpu", "gpu_extras", "bmesh", "bl_math", "blf", "imbuf", "addon_utils", "bpy_extras"}
+BLENDER = {
+    *("bpy", "bpy_extras", "bmesh", "mathutils", "gpu", "gpu_extras", "blf", "bl_math", "imbuf", "idprop"),
+    *("addon_utils", "bl_ext", "bl_operators", "bl_ui", "rna_prop_ui"),
+}
 HEAVY = {"torch", "torchvision", "diffusers", "transformers", "accelerate", "peft"}
 ADDON_MAY_USE = {"scumble_shared", "numpy", "websockets"} | BLENDER | set(sys.stdlib_module_names)
-SHARED_MAY_USE = {"scumble_shared", "numpy", "zstandard"} | set(sys.stdlib_module_names)
+SHARED_MAY_USE = {"scumble_shared", "numpy"} | set(sys.stdlib_module_names)
 
 
 def sources(folder: Path) -> list[Path]:
@@ -59,7 +62,6 @@ def test_the_extension_needs_nothing_that_blender_or_its_own_zip_lacks():
 
 
 def test_the_shared_package_needs_numpy_alone():
-    """zstandard is optional there: Blender ships it, and without it frames travel raw."""
     assert strangers(SHARED, SHARED_MAY_USE) == []
 
 
@@ -81,7 +83,15 @@ def test_the_import_contracts_hold_through_any_number_of_steps():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("statement", ["import scumble_server.cli", "import scumble_server.workers.service"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import scumble_server.cli",
+        "import scumble_server.commands.serve",
+        "from scumble_server.workers.service import engine_service; assert engine_service(()).capabilities().models",
+    ],
+    ids=["command", "serve", "capabilities"],
+)
 def test_starting_up_does_not_load_torch(statement):
     code = f"import sys\n{statement}\nprint([m for m in {sorted(HEAVY)!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
