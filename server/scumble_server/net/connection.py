@@ -25,6 +25,7 @@ __all__ = ["CLOSE_NOT_IDENTIFIED", "CLOSE_TOO_SLOW", "Connection"]
 
 logger = logging.getLogger(__name__)
 
+CLOSE_INTERNAL_ERROR = 1011
 CLOSE_NOT_IDENTIFIED = 4001
 CLOSE_TOO_SLOW = 4008
 IDENTIFY_SECONDS = 10.0
@@ -59,8 +60,9 @@ class Connection:
         tasks = [asyncio.create_task(work()) for work in (self._read, self._handle, self._write)]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                self._look_into(task)
+            failed = [task for task in done if self._failed(task)]
+            if failed:
+                await self._websocket.close(CLOSE_INTERNAL_ERROR)
         finally:
             overdue.cancel()
             for task in tasks:
@@ -68,10 +70,13 @@ class Connection:
             await asyncio.gather(*tasks, return_exceptions=True)
             self.session.close()
 
-    def _look_into(self, task: asyncio.Task[None]) -> None:
+    def _failed(self, task: asyncio.Task[None]) -> bool:
+        """Whether it ended for another reason than the end of the connection."""
         error = task.exception()
-        if error is not None and not isinstance(error, ConnectionClosed):
-            logger.error("a connection ended by an error of the server's own", exc_info=error)
+        if error is None or isinstance(error, ConnectionClosed):
+            return False
+        logger.error("a connection ended by an error of the server's own", exc_info=error)
+        return True
 
     def _check_identified(self) -> None:
         if not self.session.identified:

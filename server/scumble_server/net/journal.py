@@ -54,6 +54,7 @@ class _Record:
     seq: int = 0
     events: deque[tuple[int, Outgoing]] = field(default_factory=deque)
     ended: bool = False
+    given_up: bool = False  # told to stop because its client stayed away
     nbytes: int = 0
     started: float = math.nan
 
@@ -82,13 +83,16 @@ class Journal:
     def known(self, job_id: str, job: Job, listener: Listener) -> bool:
         """Whether this very job was submitted before; if so, ``listener`` is told all that is kept of it.
 
-        Raises ScumbleError CONFLICT if the id belongs to another job.
+        Raises ScumbleError CONFLICT if the id belongs to another job, BUSY while it is still being stopped after its
+        client stayed away too long.
         """
         record = self._records.get(job_id)
         if record is None:
             return False
         if record.job != job:
             raise ScumbleError(ErrorCode.CONFLICT, "this id was used for another job", field="job_id")
+        if record.given_up:
+            raise ScumbleError(ErrorCode.BUSY, "was given up and is being stopped", field="job_id", retryable=True)
         self._replay(job_id, record, listener, 0)
         return True
 
@@ -112,7 +116,7 @@ class Journal:
     def resume(self, job_id: str, seq: int, listener: Listener) -> Callable[[], None] | None:
         """How to send ``listener`` all after event ``seq``; None if the job isn't known (any longer)."""
         record = self._records.get(job_id)
-        if record is None:
+        if record is None or record.given_up:
             return None
         return lambda: self._replay(job_id, record, listener, seq)
 
@@ -137,10 +141,13 @@ class Journal:
         """Forget jobs whose client hasn't come back; those still queued or running are cancelled. Call now and then."""
         oldest = self._clock() - self._keep_seconds
         for job_id, record in list(self._records.items()):
-            if record.listener is None and record.quiet_since < oldest:
+            if record.listener is not None or record.quiet_since >= oldest:
+                continue
+            if record.ended:
                 self._forget(job_id)
-                if not record.ended:
-                    self._service.cancel(job_id)
+            elif not record.given_up:
+                record.given_up = True  # and forgotten when it has ended, so that its id isn't used twice at a time
+                self._service.cancel(job_id)
 
     # --- events -------------------------------------------------------------------------------------
 
@@ -185,6 +192,9 @@ class Journal:
 
     def _end(self, job_id: str, record: _Record, make: Callable[[int], Outgoing]) -> None:
         record.ended = True
+        if record.given_up:
+            self._forget(job_id)
+            return
         self._add(job_id, record, make)
         for other in list(self._records):
             if self._bytes <= self._limits.store_bytes:
@@ -198,9 +208,8 @@ class Journal:
         record.events.append((record.seq, outgoing))
         record.quiet_since = self._clock()
         nbytes = sum(array.nbytes for array in outgoing.tensors)
-        if self._records.get(job_id) is record:
-            record.nbytes += nbytes
-            self._bytes += nbytes
+        record.nbytes += nbytes
+        self._bytes += nbytes
         if record.listener is not None:
             record.listener.tell(job_id, outgoing, final=record.ended)
 

@@ -6,6 +6,7 @@ read, checked or stored (:meth:`Session.overtakes`). Nothing a client says raise
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -39,6 +40,8 @@ from .journal import Journal
 from .mailbox import Mailbox, Outgoing
 
 __all__ = ["CheckedTensor", "KnownTensors", "Session", "check_upload", "read_text"]
+
+logger = logging.getLogger(__name__)
 
 JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 CAPABILITIES = "capabilities"
@@ -270,6 +273,9 @@ class Session:
             action()
         except ScumbleError as error:
             self.report(error, job_id)
+        except Exception:  # a bug costs this one request, not the connection and all that goes on over it
+            logger.exception("a message could not be handled")
+            self.report(ScumbleError(ErrorCode.INTERNAL, "the server failed; its log says how"), job_id)
 
 
 def _is_job_id(value: object) -> bool:

@@ -221,6 +221,7 @@ class LossyLink(RuleBasedStateMachine):
         self.server.journal.expire()
         while self.server.desk.step():
             pass
+        self.server.journal.expire()
         assert len(self.server.journal) == 0
         assert self.server.journal.kept_bytes == 0
 

@@ -120,6 +120,19 @@ class TestOvertaking:
         assert not talk.session.overtakes(Ack("j", 1))
 
 
+class TestBugs:
+    def test_cost_one_request(self, caplog):
+        class Broken(Desk):
+            def submit(self, *arguments, **options):
+                raise ZeroDivisionError("secret detail")
+
+        talk = Talk(desk=Broken()).identified().says(Submit("j", JOB))
+        (problem,) = talk.hears()
+        assert (problem.job_id, problem.error.code) == ("j", ErrorCode.INTERNAL)
+        assert "secret" not in problem.error.message
+        assert "secret detail" in caplog.text
+
+
 class TestJournal:
     def test_an_acknowledged_job_is_forgotten(self):
         talk = Talk().identified().says(Submit("j", JOB)).done()
@@ -157,8 +170,25 @@ class TestJournal:
         assert len(talk.journal) == 1
         talk.now = 60.1
         talk.journal.expire()
-        assert len(talk.journal) == 0
         assert talk.desk.queue[0].cancelled
+        back = Talk(desk=talk.desk, journal=talk.journal).says(Identify("test", resume=(ResumePoint("j", 1),)))
+        assert back.hears()[1].resumed == ()
+        assert back.says(Submit("j", JOB)).hears()[0].error.code is ErrorCode.BUSY
+        talk.desk.step()
+        assert len(talk.journal) == 0
+        assert [type(m) for m in back.says(Submit("j", JOB)).hears()] == [Accepted]
+
+    def test_a_result_nobody_comes_back_for_is_forgotten(self):
+        talk = Talk().identified().says(Submit("j", JOB))
+        talk.session.close()
+        talk.now = 50.0
+        talk.done()
+        talk.now = 109.0
+        talk.journal.expire()
+        assert len(talk.journal) == 1
+        talk.now = 111.0
+        talk.journal.expire()
+        assert (len(talk.journal), talk.journal.kept_bytes) == (0, 0)
 
     def test_a_client_who_is_there_may_take_its_time(self):
         talk = Talk().identified().says(Submit("j", JOB))
