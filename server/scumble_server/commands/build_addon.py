@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..installation import remember_installation
 from ..packaging.extension import build_extension
 
 __all__ = ["add_arguments", "run"]
@@ -18,5 +19,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    remember_installation()
     print(build_extension(arguments.source, arguments.output))
     return 0

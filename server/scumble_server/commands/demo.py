@@ -9,6 +9,7 @@ from pathlib import Path
 from ..demo.blender import REPOSITORY, find_blender, run_in_blender
 from ..demo.contact_sheet import Picture, Row, contact_sheet
 from ..demo.progress_bar import ProgressBar
+from ..installation import remember_installation
 from ..packaging.extension import build_extension
 
 __all__ = ["add_arguments", "run"]
@@ -36,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     output = arguments.output.resolve()
     output.mkdir(parents=True, exist_ok=True)
     print(f"Scumble demo: “{arguments.prompt}”")
+    remember_installation()
     begin = time.perf_counter()
     times, pictures, files = _run_stages(
         arguments.blender or find_blender(),

@@ -18,13 +18,12 @@ from pathlib import Path
 from scumble_shared import __version__
 from scumble_shared.errors import ErrorCode, Remedy, ScumbleError
 from scumble_shared.runtime import (
-    InstallRecord,
     ServerRecord,
     remove_record,
-    write_install_record,
     write_record,
 )
 
+from ..installation import remember_installation
 from ..models.scan import default_model_dirs
 from ..net.codecs import EDGE_CODECS
 from ..net.guard import check_bind
@@ -117,7 +116,7 @@ def _publish(edge: NetServer, options: EdgeOptions, certificate: Certificate | N
         started=time.time(),
     )
     path = write_record(record)
-    write_install_record(InstallRecord((sys.executable, "-m", "scumble_server.cli", "serve"), __version__))
+    remember_installation()
     logger.info("address and token are in %s", path)
     if certificate is not None:
         logger.info("certificate fingerprint (SHA-256): %s", certificate.fingerprint)
