@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from ..service import (
 from .link import describe_exit
 from .queue import FairQueue
 from .spec import ExecutorSpec, engine_spec
+from .status import ServiceStatus, WorkerState
 from .store import TensorStore
 from .supervisor import Supervisor, SupervisorPolicy
 from .wire import (
@@ -45,37 +45,9 @@ from .wire import (
     WorkResult,
 )
 
-__all__ = ["ServiceStatus", "WorkerService", "WorkerState", "engine_service"]
+__all__ = ["WorkerService", "engine_service"]
 
 logger = logging.getLogger(__name__)
-
-
-class WorkerState(StrEnum):
-    STARTING = "starting"  # the process builds its engine
-    WARMING_UP = "warming_up"  # and loads the default model
-    READY = "ready"
-    WORKING = "working"
-    LOST = "lost"  # crashed, about to be started anew
-    FAILED = "failed"  # couldn't be started again and again; the next job makes it try again
-    STOPPED = "stopped"
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceStatus:
-    """For health checks and metrics. fraction: of the warm-up, None if unknown. Counts are since the start."""
-
-    state: WorkerState
-    stage: str
-    fraction: float | None
-    worker_pid: int | None
-    queued: int
-    running: int
-    succeeded: int
-    failed: int
-    cancelled: int
-    restarts: int
-    store_bytes: int
-    problem: ErrorInfo | None
 
 
 @dataclass(slots=True)

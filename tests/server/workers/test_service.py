@@ -17,7 +17,7 @@ from scumble_server.service import (
     JobResultUpdate,
     JobStartedUpdate,
 )
-from scumble_server.workers.service import WorkerState
+from scumble_server.workers.status import WorkerState
 from scumble_shared.errors import ErrorCode, RemedyAction, ScumbleError
 from scumble_shared.job import GenerateJob
 from scumble_shared.limits import Limits
