@@ -6,9 +6,11 @@ from collections.abc import Callable, Collection
 
 import bpy
 import numpy as np
+from numpy.typing import NDArray
 from scumble_shared.errors import ErrorCode, ScumbleError
 
 from .cameras import Framing, camera_of_matrices, framing_of_scene_camera, viewport_camera
+from .color import camera_color, viewport_color
 from .cycles_path import capture_with_cycles
 from .frame import BUFFERS, GEOMETRY, CapturedFrame, scene_error
 from .gpu_path import GpuPath, RawGeometry
@@ -52,7 +54,11 @@ def capture_view3d(
     space = area.spaces.active
     camera = viewport_camera(region, space.region_3d, width, height)
     depsgraph = context.evaluated_depsgraph_get()
-    return _capture(depsgraph, Framing(camera), shown_in_viewport(space), buffers, method)
+
+    def color() -> NDArray[np.uint8]:
+        return viewport_color(depsgraph.scene, depsgraph.view_layer, space, region, camera)
+
+    return _capture(depsgraph, Framing(camera), shown_in_viewport(space), color, buffers, method)
 
 
 def capture_camera(
@@ -73,7 +79,11 @@ def capture_camera(
     layer = view_layer or scene.view_layers[0]
     layer.update()
     framing = framing_of_scene_camera(scene, layer.depsgraph, camera_object, width, height)
-    return _capture(layer.depsgraph, framing, shown_in_render(layer), buffers, method)
+
+    def color() -> NDArray[np.uint8]:
+        return camera_color(scene, layer, framing.camera)
+
+    return _capture(layer.depsgraph, framing, shown_in_render(layer), color, buffers, method)
 
 
 def capture_matrices(
@@ -87,11 +97,22 @@ def capture_matrices(
 ) -> CapturedFrame:
     """What an arbitrary camera sees of what is enabled for renders. Matrices: anything numpy reads as 4 x 4."""
     camera = camera_of_matrices(view_matrix, projection, width, height)
-    return _capture(depsgraph, Framing(camera), shown_in_render(depsgraph.view_layer), buffers, method)
+    scene = bpy.data.scenes[depsgraph.scene.name]
+    layer = scene.view_layers[depsgraph.view_layer.name]
+
+    def color() -> NDArray[np.uint8]:
+        return camera_color(scene, layer, camera)
+
+    return _capture(depsgraph, Framing(camera), shown_in_render(layer), color, buffers, method)
 
 
 def _capture(
-    depsgraph: bpy.types.Depsgraph, framing: Framing, visible: Visibility, buffers: Collection[str], method: str
+    depsgraph: bpy.types.Depsgraph,
+    framing: Framing,
+    visible: Visibility,
+    color: Callable[[], NDArray[np.uint8]],
+    buffers: Collection[str],
+    method: str,
 ) -> CapturedFrame:
     wanted = frozenset(buffers)
     if not wanted or wanted - BUFFERS:
@@ -100,7 +121,7 @@ def _capture(
     raw = path(depsgraph, framing.camera, visible, _holdout(depsgraph))
     if not raw.shown:
         raise scene_error("nothing is visible from here; show or add an object with faces.", field="view")
-    return _finished(raw, framing, wanted)
+    return _finished(raw, framing, wanted, color() if "color" in wanted else None)
 
 
 def _path(method: str) -> Callable[..., RawGeometry]:
@@ -122,7 +143,9 @@ def _holdout(depsgraph: bpy.types.Depsgraph) -> Callable[[bpy.types.Object], boo
     return holdout
 
 
-def _finished(raw: RawGeometry, framing: Framing, wanted: frozenset[str]) -> CapturedFrame:
+def _finished(
+    raw: RawGeometry, framing: Framing, wanted: frozenset[str], color: NDArray[np.uint8] | None
+) -> CapturedFrame:
     """Cuts out holdouts and what lies outside the border, and drops what wasn't asked for."""
     nothing = None
     if any(surface.entry.holdout for surface in raw.shown):
@@ -132,6 +155,8 @@ def _finished(raw: RawGeometry, framing: Framing, wanted: frozenset[str]) -> Cap
         outside = np.ones(raw.object_id.shape, bool)
         outside[top:bottom, left:right] = False
         nothing = outside if nothing is None else nothing | outside
+        if color is not None:
+            color[outside] = 0
     if nothing is not None:
         raw.depth[nothing], raw.normal[nothing], raw.object_id[nothing] = np.inf, 0.0, 0
     return CapturedFrame(
@@ -139,6 +164,6 @@ def _finished(raw: RawGeometry, framing: Framing, wanted: frozenset[str]) -> Cap
         depth=raw.depth if "depth" in wanted else None,
         normal=raw.normal if "normal" in wanted else None,
         object_id=raw.object_id if "object_id" in wanted else None,
-        color=None,
+        color=color,
         objects=tuple(surface.entry for surface in raw.shown),
     )

@@ -53,7 +53,7 @@ class CapturedFrame:
     normal: float16 H x W x 3, unit, view space, zero where nothing is hit. It is the shading normal, negated where
     the camera sees the back of a face (as Cycles does), so that it belongs to the side that is seen.
     object_id: uint16 H x W, 0 is background.
-    color: uint8 H x W x 4, sRGB, display-referred; alpha 0 is background.
+    color: uint8 H x W x 4, sRGB, display-referred, the view's own background included.
     objects: what the ids stand for, in ascending order of id, hidden behind others or not.
     """
 

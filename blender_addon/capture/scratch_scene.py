@@ -31,6 +31,7 @@ def scratch_scene() -> Iterator[bpy.types.Scene]:
     try:
         scene = bpy.data.scenes.new(NAME)
         scene.render.resolution_percentage = 100
+        scene.render.dither_intensity = 0.0
         scene.render.use_compositing = scene.render.use_sequencer = False
         scene.camera = bpy.data.objects.new(NAME, bpy.data.cameras.new(NAME))
         scene.collection.objects.link(scene.camera)
