@@ -19,7 +19,7 @@ from scumble_shared.errors import ErrorCode, ScumbleError
 __all__ = ["TABLE", "make_scheduler"]
 
 TABLE: Mapping[str, tuple[Any, Mapping[str, object]]] = {
-    "ddim": (DDIMScheduler, {}),
+    "ddim": (DDIMScheduler, {"clip_sample": False}),  # its default is for models of pixels, not of latents
     "euler": (EulerDiscreteScheduler, {}),
     "euler_a": (EulerAncestralDiscreteScheduler, {}),
     "dpmpp_2m": (DPMSolverMultistepScheduler, {}),

@@ -105,7 +105,7 @@ class TestGenerate:
         fractions = [fraction for *_, fraction in hooks.stages if fraction is not None]
         assert fractions == sorted(fractions)
         assert [entry[1:3] for entry in hooks.stages if entry[0] == "denoising"] == [(i, 4) for i in (1, 2, 3, 4)]
-        assert len(hooks.previews) == 3
+        assert 1 <= len(hooks.previews) <= 3
         assert all(preview.dtype == np.uint8 and preview.shape == (SIDE, SIDE, 3) for preview in hooks.previews)
 
     def test_nobody_looks_nothing_is_drawn(self, executor):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import torch
 import torch.nn.functional as F
 from scumble_shared.tensor import AnyArray
@@ -13,7 +15,9 @@ from ..family import LoadedModel
 __all__ = ["Preview", "preview_image"]
 
 LARGEST_DECODE = 32 * 32
-"""Latent pixels; more are averaged down before a preview is decoded, which keeps it a small part of a step."""
+"""Latent pixels; more are averaged down before a preview is decoded."""
+SHARE = 0.15
+"""Part of the loop's time that previews may take on a CPU, where both need the same cores."""
 
 
 class Preview(Extension):
@@ -23,14 +27,24 @@ class Preview(Extension):
         """first, last: fraction of the whole job before and after the loop."""
         self._model, self._hooks = model, hooks
         self._first, self._last = first, last
+        self._began = time.perf_counter()
+        self._spent = self._latest = 0.0
 
     def after_step(self, step: Step, latents: torch.Tensor) -> torch.Tensor:
         done = step.index + 1
         fraction = self._first + (self._last - self._first) * done / step.count
         self._hooks.progress("denoising", done, step.count, fraction)
-        if done < step.count and self._hooks.wants_preview():
+        if done < step.count and self._hooks.wants_preview() and self._is_affordable():
+            start = time.perf_counter()
             self._hooks.preview(preview_image(self._model, step.clean()[:1]), done, step.count)
+            self._latest = time.perf_counter() - start
+            self._spent += self._latest
         return latents
+
+    def _is_affordable(self) -> bool:
+        """Would one more, as long as the latest, stay within the share? The first always does."""
+        elapsed = time.perf_counter() - self._began
+        return self._model.device.is_gpu or self._latest == 0.0 or self._spent + self._latest <= SHARE * elapsed
 
 
 def preview_image(model: LoadedModel, latents: torch.Tensor) -> AnyArray:

@@ -1,0 +1,184 @@
+"""The engine on this machine's CPU with the built-in model: against plain diffusers, start-up, memory.
+
+Both sides make the same image (see tests/server/engine/test_equals_diffusers.py) from the same weights in the same
+process, in turns, so that the ratio holds whatever else the machine does.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+from report import Report, parser
+
+PROMPT = "a mossy brick wall at dusk"
+
+
+class Silent:
+    """Hooks of a job nobody watches."""
+
+    def progress(self, stage: str, step: int = 0, steps: int = 0, fraction: float | None = None) -> None:
+        return
+
+    def wants_preview(self) -> bool:
+        return False
+
+    def preview(self, image: Any, step: int, steps: int) -> None:
+        return
+
+    def check_cancelled(self) -> None:
+        return
+
+
+class Watched(Silent):
+    def wants_preview(self) -> bool:
+        return True
+
+
+def start_up(size: int, results: Any) -> None:
+    """In a fresh process: from nothing to ready, a first job, and the most memory it took."""
+    begin = time.perf_counter()
+    from scumble_server.engine.executor import EngineExecutor
+
+    imported = time.perf_counter()
+    executor = EngineExecutor(device="cpu")
+    model = executor._model(executor._index.model("starter"), Silent())
+    for position, entry in enumerate(model.entry.controlnets.values()):
+        executor._controlnet(entry, model, Silent(), position)
+    loaded = time.perf_counter()
+    executor.warm_up(Silent())
+    ready = time.perf_counter()
+    executor.run(first_job(executor, size), {"image": hint(size)}, Silent())
+    done = time.perf_counter()
+    results.put((imported - begin, loaded - imported, ready - loaded, done - ready, peak_memory()))
+
+
+def peak_memory() -> float | None:
+    """Megabytes of this process, where the system tells."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def hint(size: int) -> Any:
+    """A control image: a smooth ramp."""
+    ramp = np.linspace(0, 255, size).round().astype(np.uint8)
+    return np.broadcast_to(ramp[:, None, None], (size, size, 3)).copy()
+
+
+def first_job(executor: Any, size: int, **changes: Any) -> Any:
+    from scumble_shared.job import Control, GenerateJob
+
+    info = executor.capabilities().models[0]
+    settings = {
+        "model": info.id,
+        "width": size,
+        "height": size,
+        "sampler": info.sampler,
+        "num_inference_steps": info.num_inference_steps,
+        "guidance_scale": info.guidance_scale,
+        "controls": (Control(info.control_kinds[0], image="image"),),
+    }
+    return GenerateJob(PROMPT, **{**settings, **changes})
+
+
+def contestants(size: int) -> tuple[Callable[[], Any], Callable[[], Any], Callable[[], Any], Any]:
+    """Ours, diffusers', ours with previews, and the job."""
+    import torch
+    from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
+    from PIL import Image
+    from scumble_server.engine.executor import EngineExecutor
+    from scumble_server.engine.samplers import TABLE
+
+    executor = EngineExecutor(device="cpu")
+    job = first_job(executor, size)
+    image = hint(size)
+    model = executor._model(executor._index.model(job.model), Silent())
+    scheduler, settings = TABLE[job.sampler]
+    pipeline = StableDiffusionControlNetPipeline(
+        vae=model.vae,
+        text_encoder=model.prompt_encoder._text_encoder,
+        tokenizer=model.prompt_encoder._tokenizer,
+        unet=model.unet,
+        controlnet=ControlNetModel.from_pretrained(model.entry.controlnets[job.controls[0].kind].path),
+        scheduler=scheduler.from_config(model.scheduler_config, **settings),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+
+    def ours() -> Any:
+        return executor.run(job, {"image": image}, Silent()).tensors["image/0"]
+
+    def watched() -> Any:
+        return executor.run(job, {"image": image}, Watched()).tensors["image/0"]
+
+    def theirs() -> Any:
+        images = pipeline(
+            prompt=PROMPT,
+            image=Image.fromarray(image),
+            num_inference_steps=job.num_inference_steps,
+            guidance_scale=job.guidance_scale,
+            generator=torch.Generator().manual_seed(job.seed),
+            output_type="np",
+        ).images
+        return (images[0] * 255).round().astype(np.uint8)
+
+    return ours, theirs, watched, job
+
+
+def timed(work: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def main() -> int:
+    arguments = parser("The engine on the CPU against plain diffusers.", repeat=5)
+    arguments.add_argument("--size", type=int, default=512, help="side of the square image (default 512)")
+    options = arguments.parse_args()
+    report = Report("engine_cpu", options.output)
+
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    child = context.Process(target=start_up, args=(options.size, results))
+    child.start()
+    imported, loaded, warmed, first, peak = results.get()
+    child.join()
+    report.add("import of the engine", imported, "s", note="fresh process")
+    report.add("model and ControlNets loaded", loaded, "s", goal=2.0)
+    report.add("warm-up", warmed, "s")
+    report.add("first job", first, "s", note=f"{options.size} x {options.size}")
+    if peak is not None:
+        report.add("peak memory", peak, "MB", goal=2000.0)
+
+    ours, theirs, watched, job = contestants(options.size)
+    difference = np.abs(ours().astype(int) - theirs())
+    report.add("largest difference to diffusers' image", float(difference.max()), "of 255", goal=1.0)
+    times: dict[str, list[float]] = {"ours": [], "diffusers": [], "with previews": []}
+    for _ in range(options.repeat):
+        for name, work in zip(times, (ours, theirs, watched), strict=True):
+            times[name].append(timed(work))
+    note = f"{job.num_inference_steps} steps {job.sampler}, one ControlNet, {options.size} x {options.size}"
+    for name, seconds in times.items():
+        report.add(f"a job, {name}", statistics.median(seconds), "s", note=f"median of {options.repeat}; {note}")
+    for name, goal in (("ours", 1.02), ("with previews", 1.2)):
+        ratios = [a / b for a, b in zip(times[name], times["diffusers"], strict=True)]
+        report.add(f"{name} / diffusers", statistics.median(ratios), "x", goal=goal, note="median of the pairs' ratios")
+    return report.finish()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,62 @@
+"""Step previews: what the model thinks the image will be, shown cheaply."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scumble_server.engine.denoise import Step, _signal
+from scumble_server.engine.extensions.preview import preview_image
+from scumble_server.engine.families.sd15 import LATENT_TO_RGB
+from scumble_server.engine.samplers import make_scheduler
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+CONFIG = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("sampler", ["ddim", "euler", "dpmpp_2m", "dpmpp_2m_karras", "unipc"])
+def test_a_perfect_prediction_shows_the_clean_image_at_every_step(sampler, prediction_type):
+    """Noise a known latent; a UNet that knows the noise gives the latent back, at every step and in the end.
+
+    That holds for samplers without randomness only if what we take for the signal is what the scheduler means.
+    """
+    scheduler = make_scheduler(sampler, {**CONFIG, "prediction_type": prediction_type})
+    scheduler.set_timesteps(6)
+    clean = torch.randn(1, 4, 2, 2, generator=torch.Generator().manual_seed(1))
+    noise = torch.randn(1, 4, 2, 2, generator=torch.Generator().manual_seed(2))
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(0)
+    latents = scheduler.add_noise(clean, noise, scheduler.timesteps[:1])
+    for index, timestep in enumerate(scheduler.timesteps):
+        scaled = scheduler.scale_model_input(latents, timestep)
+        signal = _signal(scheduler, timestep)
+        truth = noise if prediction_type == "epsilon" else signal * noise - (1 - signal**2) ** 0.5 * clean
+        step = Step(index, 6, timestep, signal, latents, scaled, clean, prediction_type, truth)
+        assert torch.allclose(step.clean(), clean, atol=0.02)
+        latents = scheduler.step(truth, timestep, latents, return_dict=False)[0]
+    assert torch.allclose(latents, clean, atol=0.06 if sampler == "ddim" else 0.01)  # ddim stops at the first alpha
+
+
+@pytest.mark.parametrize(("size", "shown"), [((8, 8), (64, 64)), ((32, 32), (256, 256)), ((64, 40), (256, 160))])
+def test_a_cheap_decoder_shows_at_most_256_pixels_squared(tiny, size, shown):
+    image = preview_image(tiny, torch.zeros(1, 4, *size))
+    assert image.shape == (*shown, 3)
+    assert image.dtype == np.uint8
+
+
+def test_a_costly_decoder_is_replaced_by_a_linear_map(tiny):
+    model = replace(tiny, latent_to_rgb=torch.tensor(LATENT_TO_RGB))
+    latents = torch.zeros(1, 4, 3, 5)
+    assert (preview_image(model, latents) == 128).all()
+    latents[0, 3] = -1.0
+    assert preview_image(model, latents)[0, 0].tolist() == [
+        round((0.5 + 0.5 * weight) * 255) for weight in (0.2120, 0.2616, 0.7177)
+    ]
+
+
+def test_numbers_that_are_none_are_grey_in_a_preview(tiny):
+    assert (preview_image(tiny, torch.full((1, 4, 2, 2), torch.nan)) == 128).all()
