@@ -54,7 +54,7 @@ def main() -> None:
     for thing in [other for other in bpy.data.scenes if other != scene]:
         bpy.data.scenes.remove(thing)
     demo = Demo(api, scene, options)
-    demo.look("scene", "scene", "the scene, before")
+    demo.look("input", "scene", "the scene, before")
     demo.control_images()
     picture = demo.generate()
     demo.texture(picture)
@@ -89,7 +89,7 @@ class Demo:
         with stage("Capture and control images"):
             record = self.api.control_images()
         for kind, picture in zip(("depth", "normal"), record.prepared.values(), strict=True):
-            self.picture("control", f"control_{kind}.png", f"{kind} control", picture.png)
+            self.picture("input", f"control_{kind}.png", f"{kind} control", picture.png)
 
     def generate(self) -> object:
         with stage("Generate"):

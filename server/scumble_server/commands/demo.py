@@ -15,14 +15,14 @@ from ..packaging.extension import build_extension
 __all__ = ["add_arguments", "run"]
 
 ROWS = {
-    "scene": "What the artist sees",
-    "control": "What the model is told",
-    "preview": "Forming, step by step",
-    "result": "The result, and the scene textured from this view",
+    "input": "What the artist sees, and what the model is told",
+    "preview": "The picture, step by step",
+    "result": "The result, and the scene textured with it",
 }
-"""Contact sheet rows by the kind of file the Blender side reports, top to bottom."""
+"""Contact sheet rows by the kind of picture the Blender side reports, top to bottom."""
 
 PREVIEWS_SHOWN = 6
+STAGES_SHOWN = ("Start the server", "Capture and control images", "Generate", "Texture from view")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
             *("--output", str(output)),
         ],
     )
-    subtitle = "   ".join(f"{stage} {seconds:.1f} s" for stage, seconds in times.items())
+    subtitle = "  ·  ".join(f"{stage} {times[stage]:.1f} s" for stage in STAGES_SHOWN if stage in times)
     rows = [Row(title, _thinned(pictures.get(kind, []))) for kind, title in ROWS.items()]
     sheet = output / "contact_sheet.png"
     contact_sheet(f"Scumble: “{arguments.prompt}”", subtitle, rows).save(sheet)
