@@ -313,6 +313,21 @@ class TestStartAndEnd:
         assert own_server.process.wait(15) == 0
 
     @posix
+    @pytest.mark.parametrize("delay", [0.0, 0.1, 0.3])
+    def test_ctrl_c_in_a_terminal_ends_it_without_a_traceback(self, tmp_path, delay):
+        """A terminal interrupts the whole group, a worker that is just being started included."""
+        command = [sys.executable, "-m", "scumble_server.cli", "serve", "--executor", "brush:Brush"]
+        environment = {**os.environ, "SCUMBLE_HOME": str(tmp_path), "PYTHONPATH": str(WORKERS)}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        with subprocess.Popen(command, env=environment, start_new_session=True, **pipes) as process:
+            process.stdout.readline()
+            threading.Event().wait(delay)  # any moment of the worker's start will do
+            os.killpg(process.pid, signal.SIGINT)
+            _, errors = process.communicate(timeout=15)
+        assert process.returncode == 0
+        assert "Traceback" not in errors
+
+    @posix
     def test_killed_outright_it_leaves_no_process_behind(self, own_server):
         with own_server.connect() as client:
             worker_of(client)

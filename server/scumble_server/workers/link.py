@@ -7,7 +7,8 @@ import logging
 import multiprocessing
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any
 
@@ -53,7 +54,8 @@ class WorkerLink:
             name="scumble-worker",
             daemon=True,
         )
-        self._process.start()
+        with _interrupts_ignored():
+            self._process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
         threading.Thread(target=self._write, name="scumble-to-worker", daemon=True).start()
         threading.Thread(target=self._read, name="scumble-from-worker", daemon=True).start()
@@ -119,6 +121,19 @@ class WorkerLink:
         except RuntimeError:
             if not self._loop.is_closed():
                 raise
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """A process started meanwhile ignores Ctrl-C from its first moment on, not only once it has got to say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # handlers can't be set from here
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL if handler is None else handler)
 
 
 def describe_exit(exitcode: int) -> str:
