@@ -33,11 +33,15 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MeshTarget:
-    """An object that gets a texture. name: in the job and its results. uv_map: the map it was sent with."""
+    """An object that gets a texture. name: in the job and its results. uv_map: the map it was sent with.
+
+    complete: the texture holds what was there before, too, where the view doesn't see.
+    """
 
     name: str
     session_uid: int
     uv_map: str
+    complete: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ from scumble_shared.messages import Capabilities
 from scumble_shared.tensor import AnyArray, Digest, digest_of
 
 from . import capture
+from .apply.base import base_texture
+from .apply.materials import editable_object
 from .choices import control_kinds_of
 from .jobs import JobRecord, MeshTarget, SeenObject, Target
 from .prepare import Picture
@@ -91,13 +93,17 @@ def texture(
     name = f"image/{image}"
     picture: Picture = generated.prepared[name]
     settings: SCUMBLE_PG_settings = context.scene.scumble
+    for thing in objects:
+        editable_object(thing)
+        thing.data.update_tag()  # a script that removes a UV map doesn't, and Blender evaluates the old mesh
     arrays = capture.meshes(context.evaluated_depsgraph_get(), objects)
     tensors = dict(generated.tensors)
     digest = generated.digests.get(name) or digest_of(picture.pixels)
     tensors[digest] = picture.pixels
     refs = tuple(_mesh_ref(mesh, generated.target.objects, tensors) for mesh in arrays)
-    job = ProjectJob(digest, view, refs, (), settings.texture_size, settings.angle_exponent)
-    meshes = tuple(MeshTarget(mesh.name, mesh.session_uid, mesh.uv_map) for mesh in arrays)
+    base = _bases(objects, arrays, settings.texture_size, tensors)
+    job = ProjectJob(digest, view, refs, base, settings.texture_size, settings.angle_exponent)
+    meshes = tuple(MeshTarget(mesh.name, mesh.session_uid, mesh.uv_map, bool(base)) for mesh in arrays)
     return Request(job, tensors, replace(generated.target, meshes=meshes, actions=frozenset()))
 
 
@@ -185,6 +191,18 @@ def _mesh_ref(mesh: capture.MeshArrays, seen: Iterable[SeenObject], tensors: dic
         normals=_stored(tensors, mesh.normals),
         uvs=_stored(tensors, mesh.uvs),
     )
+
+
+def _bases(
+    objects: Sequence[bpy.types.Object],
+    arrays: Sequence[capture.MeshArrays],
+    size: int,
+    tensors: dict[Digest, AnyArray],
+) -> tuple[Digest, ...]:
+    """What the objects look like now; of all or of none, as a job has it."""
+    found = [base_texture(thing, mesh.uv_map, size) for thing, mesh in zip(objects, arrays, strict=True)]
+    known = [base for base in found if base is not None]
+    return tuple(_stored(tensors, base) for base in known) if len(known) == len(found) else ()
 
 
 def _stored(tensors: dict[Digest, AnyArray], array: AnyArray) -> Digest:

@@ -5,13 +5,18 @@ The old materials stay in the file as they were; one undo puts them back.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import bpy
 from scumble_shared.errors import ErrorCode, ScumbleError
 
-__all__ = ["apply_texture", "editable_object"]
+__all__ = ["apply_texture", "base_color_of", "editable_object", "principled_of"]
 
 NODE_GAP = 320.0
 """Between two nodes in the editor, its own units."""
+
+PLAIN_COLOR = (0.8, 0.8, 0.8, 1.0)
+"""Of a surface without a material, as Blender shows it."""
 
 
 def editable_object(thing: bpy.types.Object) -> None:
@@ -27,17 +32,20 @@ def editable_object(thing: bpy.types.Object) -> None:
         )
 
 
-def apply_texture(thing: bpy.types.Object, image: bpy.types.Image, uv_map: str) -> list[bpy.types.Material]:
+def apply_texture(
+    thing: bpy.types.Object, image: bpy.types.Image, uv_map: str, complete: bool
+) -> list[bpy.types.Material]:
     """Shows ``image`` on ``thing``, where its alpha says it was painted; elsewhere its material stays as it looked.
 
-    Other objects that share the mesh keep their materials. Returns the new materials, one per slot.
+    complete: the image's colours already hold what was there before; its alpha isn't needed. Other objects that share
+    the mesh keep their materials. Returns the new materials, one per slot.
     """
     editable_object(thing)
     if not thing.material_slots:
         thing.data.materials.append(None)
     made = []
     for slot in thing.material_slots:
-        material = _textured(slot.material, thing.name, image, uv_map)
+        material = _textured(slot.material, thing.name, image, uv_map, complete)
         if thing.data.users > 1:
             slot.link = "OBJECT"
         slot.material = material
@@ -45,28 +53,18 @@ def apply_texture(thing: bpy.types.Object, image: bpy.types.Image, uv_map: str) 
     return made
 
 
-def _textured(old: bpy.types.Material | None, name: str, image: bpy.types.Image, uv_map: str) -> bpy.types.Material:
-    shader = _principled_of(old) if old is not None else None
-    if old is None or shader is None:
-        material = _plain(name, tuple(old.diffuse_color) if old is not None else (0.8, 0.8, 0.8, 1.0))
-    else:
-        material = old.copy()
-    material.name = f"Scumble {name}"
-    _mix_over(material.node_tree, _principled_of(material), image, uv_map)
-    return material
+def base_color_of(material: bpy.types.Material | None) -> tuple[float, ...] | None:
+    """Linear RGBA where it is one plain colour; None where nodes make it."""
+    if material is None:
+        return PLAIN_COLOR
+    shader = principled_of(material)
+    if shader is None:
+        return tuple(material.diffuse_color)
+    color = shader.inputs["Base Color"]
+    return None if color.links else tuple(color.default_value)
 
 
-def _plain(name: str, color: tuple[float, ...]) -> bpy.types.Material:
-    material = bpy.data.materials.new(name)
-    if material.node_tree is None:
-        material.use_nodes = True
-    shader = _principled_of(material)
-    shader.inputs["Base Color"].default_value = color
-    shader.inputs["Roughness"].default_value = 0.8
-    return material
-
-
-def _principled_of(material: bpy.types.Material) -> bpy.types.Node | None:
+def principled_of(material: bpy.types.Material) -> bpy.types.Node | None:
     """The shader that makes the material's surface, if it is a Principled one."""
     tree = material.node_tree
     output = tree.get_output_node("ALL") if tree is not None else None
@@ -76,20 +74,38 @@ def _principled_of(material: bpy.types.Material) -> bpy.types.Node | None:
     return node if node.type == "BSDF_PRINCIPLED" else None
 
 
-def _mix_over(tree: bpy.types.NodeTree, shader: bpy.types.Node, image: bpy.types.Image, uv_map: str) -> None:
-    """Base colour = what it was, with the image over it by the image's alpha."""
-    color = shader.inputs["Base Color"]
-    x, y = shader.location
-    mix = tree.nodes.new("ShaderNodeMix")
-    mix.data_type = "RGBA"
-    mix.location = (x - NODE_GAP * 0.75, y)
-    mix.label = "Scumble"
-    before, over, factor, result = _color_sockets(mix)
-    if color.links:
-        source = color.links[0].from_socket
-        tree.links.new(source, before)
+def _textured(
+    old: bpy.types.Material | None, name: str, image: bpy.types.Image, uv_map: str, complete: bool
+) -> bpy.types.Material:
+    if old is not None and principled_of(old) is not None:
+        material = old.copy()
     else:
-        before.default_value = color.default_value
+        material = _plain(name, base_color_of(old) or PLAIN_COLOR)
+    material.name = f"Scumble {name}"
+    shader = principled_of(material)
+    texture = _texture_node(material.node_tree, shader, image, uv_map)
+    color = shader.inputs["Base Color"]
+    if complete:
+        material.node_tree.links.new(texture.outputs["Color"], color)
+    else:
+        _mix_over(material.node_tree, texture, color, shader.location)
+    return material
+
+
+def _plain(name: str, color: tuple[float, ...]) -> bpy.types.Material:
+    material = bpy.data.materials.new(name)
+    if material.node_tree is None:
+        material.use_nodes = True
+    shader = principled_of(material)
+    shader.inputs["Base Color"].default_value = color
+    shader.inputs["Roughness"].default_value = 0.8
+    return material
+
+
+def _texture_node(
+    tree: bpy.types.NodeTree, shader: bpy.types.Node, image: bpy.types.Image, uv_map: str
+) -> bpy.types.Node:
+    x, y = shader.location
     texture = tree.nodes.new("ShaderNodeTexImage")
     texture.image = image
     texture.location = (x - NODE_GAP * 1.75, y)
@@ -97,10 +113,26 @@ def _mix_over(tree: bpy.types.NodeTree, shader: bpy.types.Node, image: bpy.types
     coordinates.uv_map = uv_map
     coordinates.location = (x - NODE_GAP * 2.5, y)
     tree.links.new(coordinates.outputs["UV"], texture.inputs["Vector"])
+    tree.nodes.active = texture  # what texture painting and the solid viewport's texture mode show
+    return texture
+
+
+def _mix_over(
+    tree: bpy.types.NodeTree, texture: bpy.types.Node, color: bpy.types.NodeSocket, location: Sequence[float]
+) -> None:
+    """Base colour = what it was, with the image over it by the image's alpha."""
+    mix = tree.nodes.new("ShaderNodeMix")
+    mix.data_type = "RGBA"
+    mix.location = (location[0] - NODE_GAP * 0.75, location[1])
+    mix.label = "Scumble"
+    before, over, factor, result = _color_sockets(mix)
+    if color.links:
+        tree.links.new(color.links[0].from_socket, before)
+    else:
+        before.default_value = color.default_value
     tree.links.new(texture.outputs["Color"], over)
     tree.links.new(texture.outputs["Alpha"], factor)
     tree.links.new(result, color)
-    tree.nodes.active = texture  # what texture painting and the solid viewport's texture mode show
 
 
 def _color_sockets(mix: bpy.types.Node) -> tuple[bpy.types.NodeSocket, ...]:

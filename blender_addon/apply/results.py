@@ -87,7 +87,7 @@ def _apply_textures(record: JobRecord) -> None:
             continue
         try:
             image = keep_image(record.prepared[f"texture/{mesh.name}"], f"Scumble {mesh.name}")
-            apply_texture(thing, image, mesh.uv_map)
+            apply_texture(thing, image, mesh.uv_map, mesh.complete)
             done += 1
         except ScumbleError as error:
             lost.append(str(error))

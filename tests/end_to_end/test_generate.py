@@ -143,23 +143,44 @@ def test_a_square_seen_face_on_gets_the_picture_texel_for_texel(api, scene):
     assert np.abs(base_colors(plane).astype(int) - wanted).max() <= 2
 
 
-def test_unseen_texels_keep_the_material_that_was_there(api, scene):
+@pytest.mark.parametrize("kept_by", ["texture", "nodes"])
+def test_unseen_texels_keep_the_material_that_was_there(api, scene, kept_by):
     plane = bpy.context.object
     old = bpy.data.materials.new("Old")
     old.use_nodes = True
     old.node_tree.nodes["Principled BSDF"].inputs["Base Color"].default_value = (1.0, 0.0, 0.0, 1.0)
     old.node_tree.nodes["Principled BSDF"].inputs["Roughness"].default_value = 0.125
     plane.data.materials.append(old)
+    if kept_by == "nodes":
+        red = old.node_tree.nodes.new("ShaderNodeRGB")
+        red.outputs[0].default_value = (1.0, 0.0, 0.0, 1.0)
+        old.node_tree.links.new(red.outputs[0], old.node_tree.nodes["Principled BSDF"].inputs["Base Color"])
     scene.camera.location.x = 1.0  # sees the right half
     picture = api.generate(result_actions=set())
     api.texture_from_view(picture, [plane])
     material = plane.active_material
     assert material is not old
+    source = material.node_tree.nodes["Principled BSDF"].inputs["Base Color"].links[0].from_node
+    assert source.type == ("TEX_IMAGE" if kept_by == "texture" else "MIX")  # exporters know the first
     assert material.node_tree.nodes["Principled BSDF"].inputs["Roughness"].default_value == 0.125
     colors = base_colors(plane)
     assert (colors[8:-8, :24] == (255, 0, 0)).all()
     right = picture.prepared["image/0"].pixels[:, :32].astype(int)
     assert np.abs(colors[2:-2, 36:-4].astype(int) - right[2:-2, 4:-4]).max() <= 2
+
+
+def test_a_second_view_adds_to_the_first(api, scene):
+    plane = bpy.context.object
+    scene.camera.location.x = 1.0
+    right = api.generate(result_actions=set(), seed=1)
+    api.texture_from_view(right, [plane])
+    scene.camera.location.x = -1.0
+    left = api.generate(result_actions=set(), seed=2)
+    api.texture_from_view(left, [plane])
+    colors = base_colors(plane).astype(int)
+    pictures = [record.prepared["image/0"].pixels.astype(int) for record in (left, right)]
+    assert np.abs(colors[2:-2, 4:28] - pictures[0][2:-2, 36:60]).max() <= 2
+    assert np.abs(colors[2:-2, 36:60] - pictures[1][2:-2, 4:28]).max() <= 2
 
 
 def test_one_undo_puts_the_old_material_back(api, scene):
