@@ -103,6 +103,7 @@ class LossyLink(RuleBasedStateMachine):
         self.events: dict[str, list[Arrived]] = {}
         self.cancelled: set[str] = set()
         self.evictions = 0
+        self.unnoticed: list[Session] = []
 
     # --- what may happen -----------------------------------------------------------------------
 
@@ -142,6 +143,8 @@ class LossyLink(RuleBasedStateMachine):
         """What is under way is lost. The server may go on believing in the old connection."""
         if server_notices:
             self.line.session.close()
+        else:
+            self.unnoticed.append(self.line.session)
         self.line = None
         self.client.disconnected()
 
@@ -162,6 +165,24 @@ class LossyLink(RuleBasedStateMachine):
     def work(self, steps: int) -> None:
         for _ in range(steps):
             self.server.desk.step()
+
+    @precondition(lambda self: self.line is not None)
+    @rule(rounds=st.integers(1, 4), steps=st.integers(0, 2))
+    def talk(self, rounds: int, steps: int) -> None:
+        """All of it in turn, as far as it gets."""
+        for _ in range(rounds):
+            self.client_sends(4)
+            self.server_hears(4)
+            self.work(steps)
+            self.server_sends(4)
+            self.client_hears(4)
+
+    @rule(rounds=st.integers(1, 3), server_notices=st.booleans())
+    def reconnect(self, rounds: int, server_notices: bool) -> None:
+        if self.line is not None:
+            self.lose_connection(server_notices)
+        self.connect()
+        self.talk(rounds, 0)
 
     @precondition(lambda self: self.line is not None)
     @rule(frames=st.integers(1, 6))
@@ -208,15 +229,20 @@ class LossyLink(RuleBasedStateMachine):
         """Leave it alone for a while: everything ends as it should, and the server forgets all of it."""
         if self.line is None:
             self.connect()
-        while self.client.pending or self.client.state is not ClientState.READY or self.busy():
+        for _ in range(1000):
+            if not (self.client.pending or self.client.state is not ClientState.READY or self.busy()):
+                break
             self.client_sends(100)
             self.server_hears(100)
             self.work(4)
             self.server_sends(100)
             self.client_hears(100)
+        self.talk(1, 0)  # the last acknowledgements
+        assert self.client.pending == (), "jobs that never end"
         for job_id, events in self.events.items():
             self.check_story(job_id, events)
-        self.line.session.close()
+        for session in [*self.unnoticed, self.line.session]:
+            session.close()
         self.server.clock = 1e9
         self.server.journal.expire()
         while self.server.desk.step():
@@ -246,5 +272,5 @@ class LossyLink(RuleBasedStateMachine):
             assert after.seq == before.seq + 1 or after.seq == 1, "1 is another server's first event"
 
 
-LossyLink.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+LossyLink.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
 TestLossyLink = LossyLink.TestCase
