@@ -15,7 +15,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 from numpy.typing import NDArray
-from scumble_shared.camera import Camera
+from scumble_shared.camera import Camera, Matrix4
 from scumble_shared.errors import ErrorCode, ScumbleError
 
 from ..compat import set_float_exr
@@ -66,10 +66,14 @@ def _fill(
     for surface in shown:
         thing = bpy.data.objects.new(NAME, copies[surface.mesh_uid])
         thing.parent = origin
-        thing.matrix_parent_inverse = Matrix(surface.matrix.tolist())  # unlike matrix_world, it can shear
+        thing.matrix_parent_inverse = _matrix(surface.entry.matrix_world)  # unlike matrix_world, it can shear
         thing.color = (surface.drawn_id, 0.0, 0.0, 1.0)
         scene.collection.objects.link(thing)
     return shown
+
+
+def _matrix(values: Matrix4) -> Matrix:
+    return Matrix([values[row : row + 4] for row in range(0, 16, 4)])
 
 
 def _id_material() -> bpy.types.Material:

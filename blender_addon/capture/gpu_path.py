@@ -178,7 +178,8 @@ def _instance_rows(drawn: list[ShownSurface], camera: Camera) -> NDArray[np.floa
 
     Matrices are multiplied in float64, so that being far from the origin costs no precision.
     """
-    model_view = camera.view_matrix @ np.stack([surface.matrix for surface in drawn])
+    worlds = np.array([surface.entry.matrix_world for surface in drawn], np.float64).reshape(-1, 4, 4)
+    model_view = camera.view_matrix @ worlds
     linear = model_view[:, :3, :3]
     blocks = -(-len(drawn) // INSTANCES_PER_BLOCK)
     rows = np.zeros((blocks * INSTANCES_PER_BLOCK, INSTANCE_ROWS, 4), np.float32)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes.util
-import os
 import sys
 
 import bpy
@@ -31,8 +30,6 @@ def gpu_available() -> bool:
 
 def _can_open_display() -> bool:
     """On Linux, Blender opens a background GPU context through EGL, and aborts the process when there is none."""
-    if os.environ.get("SCUMBLE_CAPTURE_GPU") == "0":
-        return False
     return not sys.platform.startswith("linux") or ctypes.util.find_library("EGL") is not None
 
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 
 import bpy
-import numpy as np
-from numpy.typing import NDArray
-from scumble_shared.camera import pack_matrix
 
 from .frame import MAX_OBJECT_ID, ObjectEntry, scene_error
 
@@ -26,12 +24,11 @@ Visibility = Callable[[bpy.types.DepsgraphObjectInstance], bool]
 MeshVisitor = Callable[[int, bpy.types.Object], bool]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class ShownSurface:
-    """One mesh drawn once: mesh_uid names the evaluated mesh, matrix is object -> world, float64 4 x 4."""
+    """One mesh drawn once: mesh_uid names the evaluated mesh, entry says where and as what."""
 
     mesh_uid: int
-    matrix: NDArray[np.float64]
     entry: ObjectEntry
 
     @property
@@ -72,7 +69,6 @@ def _surface(
     number: int,
     holdout: Callable[[bpy.types.Object], bool],
 ) -> ShownSurface:
-    matrix = np.array(instance.matrix_world, dtype=np.float64)
     original = instance.object.original
     owner = instance.parent.original if instance.is_instance and instance.parent else original
     foreign = owner != original
@@ -80,12 +76,12 @@ def _surface(
         id=number,
         name=original.name,
         session_uid=original.session_uid,
-        matrix_world=pack_matrix(matrix),
+        matrix_world=tuple(chain.from_iterable(instance.matrix_world)),
         instancer=owner.name if foreign else "",
         instancer_uid=owner.session_uid if foreign else 0,
         holdout=holdout(owner) or (foreign and original.is_holdout),
     )
-    return ShownSurface(mesh_uid, matrix, entry)
+    return ShownSurface(mesh_uid, entry)
 
 
 def shown_in_viewport(space: bpy.types.SpaceView3D) -> Visibility:
