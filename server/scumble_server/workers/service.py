@@ -246,10 +246,10 @@ class WorkerService:
                 watcher()
 
     def _warming(self, message: WorkProgress) -> None:
-        """Jobs that wait for the model see it load."""
+        """Jobs that wait see a model load; that it is also tried out once is no step of theirs."""
         self._worker.stage, self._worker.fraction = message.stage, message.fraction
         for job_id in self._queue.order():
-            self._entries[job_id].emit(JobProgressUpdate(message.stage, message.step, message.steps))
+            self._entries[job_id].emit(JobProgressUpdate("loading"))
 
     def _warmed_up(self, message: WarmedUp) -> None:
         if message.error is not None:
