@@ -24,9 +24,14 @@ from scumble_shared.errors import ErrorCode, ErrorInfo, ScumbleError
 from scumble_shared.job import GenerateJob, Job, View
 from scumble_shared.messages import Capabilities
 from scumble_shared.tensor import AnyArray, Digest, digest_of
+from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import serve as serve_websockets
+from websockets.sync.client import ClientConnection
+from websockets.sync.client import connect as connect_websocket
 
 SIDE = 1024
 TOKEN = "benchmark"
+WARM_UP = 3
 CAMERA = Camera(look_at((3.0, -4.0, 2.0), (0.0, 0.0, 0.0)), perspective(0.8, 1.0, 0.1, 100.0), SIDE, SIDE, 0.1, 100.0)
 
 
@@ -65,9 +70,15 @@ class Echo:
         return False
 
 
+async def answer_plainly(websocket: ServerConnection) -> None:
+    async for _ in websocket:
+        await websocket.send("")
+
+
 async def serve() -> None:
-    async with NetServer.open(Echo(), EdgeOptions(TOKEN, "benchmark")) as edge:
-        print(edge.url, flush=True)
+    plain = serve_websockets(answer_plainly, "127.0.0.1", 0, compression=None, max_size=None)
+    async with NetServer.open(Echo(), EdgeOptions(TOKEN, "benchmark")) as edge, plain as other:
+        print(edge.url, f"ws://127.0.0.1:{other.sockets[0].getsockname()[1]}", flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 
 
@@ -95,6 +106,15 @@ def round_trip(client: BlockingClient, depth: AnyArray, picture: AnyArray, promp
     return seconds
 
 
+def plain_trip(websocket: ClientConnection, depth: AnyArray, picture: AnyArray) -> float:
+    """Seconds for the same bytes in one plain message, and an empty answer."""
+    data = depth.tobytes() + picture.tobytes()
+    begin = time.perf_counter()
+    websocket.send(data)
+    websocket.recv()
+    return time.perf_counter() - begin
+
+
 def main() -> int:
     arguments = parser(__doc__ or "", repeat=40)
     arguments.add_argument("--serve", action="store_true", help="be the server process")
@@ -108,19 +128,27 @@ def main() -> int:
     )
     assert server.stdin is not None
     assert server.stdout is not None
-    with connect(server.stdout.readline().strip(), TOKEN, codecs=RAW) as client:
-        frames = [frame(number) for number in range(options.repeat + 3)]
-        there = [round_trip(client, *one, "refuse") for one in frames][3:]
-        both = [round_trip(client, *one, "echo") for one in frames][3:]
+    ours, plain = server.stdout.readline().split()
+    there, both, baseline, hashing = [], [], [], []
+    with (
+        connect(ours, TOKEN, codecs=RAW) as client,
+        connect_websocket(plain, compression=None, proxy=None) as websocket,
+    ):
+        for number in range(options.repeat + WARM_UP):  # in turn, so that all meet the same load
+            depth, picture = frame(number)
+            there.append(round_trip(client, depth, picture, "refuse"))
+            both.append(round_trip(client, depth, picture, "echo"))
+            baseline.append(plain_trip(websocket, depth, picture))
+            begin = time.perf_counter()
+            digest_of(depth), digest_of(picture)
+            hashing.append(time.perf_counter() - begin)
     server.stdin.close()
     server.wait(10)
-    begin = time.perf_counter()
-    for one in frames:
-        digest_of(one[0]), digest_of(one[1])
-    hashing = (time.perf_counter() - begin) / len(frames)
-    report.add_times("1024² frame there and back", both, goal_ms=10.0, note="5 MB each way, addresses made and checked")
-    report.add_times("1024² frame there, an answer without pictures back", there)
-    report.add("of it: making the content addresses", hashing * 1e3, "ms", note="SHA-256 of 5 MB, once on each side")
+    name = "1024² frame there, an answer back"
+    report.add_times(name, there[WARM_UP:], goal_ms=10.0, note="5 MB, content addresses made and checked")
+    report.add_times("1024² frame there and all of it back", both[WARM_UP:], note="5 MB each way")
+    report.add_times("plain websockets, the same 5 MB there, an answer back", baseline[WARM_UP:])
+    report.add_times("SHA-256 of the frame", hashing[WARM_UP:], note="done once on each side")
     return report.finish()
 
 
