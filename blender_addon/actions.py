@@ -38,7 +38,10 @@ def start_control_images(context: bpy.types.Context) -> JobRecord:
 def start_texture(
     context: bpy.types.Context, objects: Sequence[bpy.types.Object], generated: JobRecord | None = None, image: int = 0
 ) -> JobRecord:
-    """Begin to texture ``objects`` from the view of a finished generation, the latest by default."""
+    """Begin to texture ``objects`` from the view of a finished generation, the latest by default.
+
+    Objects without a surface, such as cameras in a selection, are left out.
+    """
     generated = generated or latest_generation()
     if generated is None:
         raise ScumbleError(
@@ -46,9 +49,10 @@ def start_texture(
             "there is no picture to project yet; generate one first",
             remedy=Remedy("Generate", RemedyAction.RETRY),
         )
-    if not objects:
+    surfaces = [thing for thing in objects if hasattr(thing.data, "materials")]
+    if not surfaces:
         raise ScumbleError(ErrorCode.SCENE, "select the objects to texture", field="objects")
-    return _submit(request.texture(context, generated, objects, image))
+    return _submit(request.texture(context, generated, surfaces, image))
 
 
 def latest_generation() -> JobRecord | None:

@@ -16,6 +16,7 @@ NODE_GAP = 320.0
 """Between two nodes in the editor, its own units."""
 
 PLAIN_COLOR = (0.8, 0.8, 0.8, 1.0)
+PLAIN_ROUGHNESS = 0.8
 """Of a surface without a material, as Blender shows it."""
 
 
@@ -80,7 +81,7 @@ def _textured(
     if old is not None and principled_of(old) is not None:
         material = old.copy()
     else:
-        material = _plain(name, base_color_of(old) or PLAIN_COLOR)
+        material = _plain(name, old)
     material.name = f"Scumble {name}"
     shader = principled_of(material)
     texture = _texture_node(material.node_tree, shader, image, uv_map)
@@ -92,13 +93,17 @@ def _textured(
     return material
 
 
-def _plain(name: str, color: tuple[float, ...]) -> bpy.types.Material:
+def _plain(name: str, old: bpy.types.Material | None) -> bpy.types.Material:
+    """A Principled material that looks as ``old`` does in a solid viewport."""
     material = bpy.data.materials.new(name)
     if material.node_tree is None:
         material.use_nodes = True
+    if old is not None:
+        material.diffuse_color, material.metallic, material.roughness = old.diffuse_color, old.metallic, old.roughness
     shader = principled_of(material)
-    shader.inputs["Base Color"].default_value = color
-    shader.inputs["Roughness"].default_value = 0.8
+    shader.inputs["Base Color"].default_value = base_color_of(old) or PLAIN_COLOR
+    shader.inputs["Metallic"].default_value = material.metallic
+    shader.inputs["Roughness"].default_value = material.roughness if old is not None else PLAIN_ROUGHNESS
     return material
 
 
