@@ -96,7 +96,14 @@ def bench(blender: str, rest: Sequence[str]) -> None:
             run([python if script.stem == "capture" else server_python(), script, *rest])
 
 
-TASKS = {"setup": setup, "demo": demo, "test": test, "lint": lint, "bench": bench}
+def test_gui(blender: str, rest: Sequence[str]) -> None:
+    """Real Blender windows under Xvfb; sets Debian's Blenders up in build/gui. Needs root on Debian."""
+    setup(blender if blender != "all" else "best", rest)
+    if not pytest(server_python(), ["tests/gui", *rest]):
+        sys.exit("failed: tests/gui")
+
+
+TASKS = {"setup": setup, "demo": demo, "test": test, "test-gui": test_gui, "lint": lint, "bench": bench}
 
 
 # --- environments -----------------------------------------------------------------------------------
