@@ -17,7 +17,7 @@ CAMERA_IMAGE = "scumble_camera_image"
 
 def keep_image(picture: Picture, name: str) -> bpy.types.Image:
     """A new image, packed into the file, that stays when nothing uses it."""
-    image = bpy.data.images.new(name, _width(picture), _height(picture), alpha=picture.pixels.shape[2] == 4)
+    image = bpy.data.images.new(name, 1, 1, alpha=picture.pixels.shape[2] == 4)
     _fill(image, picture)
     image.use_fake_user = True
     return image
@@ -44,11 +44,3 @@ def _fill(image: bpy.types.Image, picture: Picture) -> None:
     image[PROVENANCE] = picture.record
     image.buffers_free()  # of the picture before; read anew from the packed file when needed
     image.update_tag()
-
-
-def _width(picture: Picture) -> int:
-    return picture.pixels.shape[1]
-
-
-def _height(picture: Picture) -> int:
-    return picture.pixels.shape[0]

@@ -10,6 +10,7 @@ from scumble_shared.errors import ScumbleError
 from .. import actions
 from ..jobs import JobRecord, JobState
 from ..state import session
+from ..status import sentence
 
 __all__ = ["WaitingOperator", "attempt"]
 
@@ -20,7 +21,7 @@ def attempt(operator: bpy.types.Operator, work: Callable[[], object]) -> set[str
         work()
     except ScumbleError as error:
         session().report(error.info)
-        operator.report({"ERROR"}, str(error))
+        operator.report({"ERROR"}, sentence(error.info))
         return {"CANCELLED"}
     session().report(None)
     return {"FINISHED"}

@@ -6,8 +6,8 @@ import bpy
 
 from .. import actions
 from ..jobs import JobRecord
-from ..panels.status import why_not_generate
 from ..state import session
+from ..status import why_not_generate
 from .base import WaitingOperator
 
 __all__ = ["CLASSES"]

@@ -14,7 +14,7 @@ from ..jobs import JobRecord
 from ..operators.remedies import REMEDY_OPERATORS
 from ..presets import PRESET_FOLDER, SCUMBLE_OT_preset_add
 from ..state import session
-from .status import connection_row, controls_hint, progress_fraction, progress_text
+from ..status import connection_row, controls_hint, progress_fraction, progress_text, sentence
 
 __all__ = ["CLASSES"]
 
@@ -127,7 +127,7 @@ class SCUMBLE_PT_result(SidebarPanel, bpy.types.Panel):
 
 def _draw_problem(layout: bpy.types.UILayout, problem: object) -> None:
     box = layout.box()
-    _draw_text(box, problem.message, "ERROR")
+    _draw_text(box, sentence(problem), "ERROR")
     row = box.row()
     remedy = problem.remedy
     if remedy is not None and remedy.action in REMEDY_OPERATORS:

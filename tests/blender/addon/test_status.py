@@ -12,7 +12,7 @@ MODULE = "bl_ext.user_default.scumble"
 
 @pytest.fixture
 def status(extension):
-    return importlib.import_module(f"{MODULE}.panels.status")
+    return importlib.import_module(f"{MODULE}.status")
 
 
 @pytest.fixture

@@ -7,10 +7,18 @@ from dataclasses import dataclass
 from scumble_shared.errors import ErrorInfo
 from scumble_shared.messages import Capabilities
 
-from ..jobs import JobRecord, JobState
-from ..session import ConnectionState
+from .jobs import JobRecord, JobState
+from .session import ConnectionState
 
-__all__ = ["ConnectionRow", "connection_row", "controls_hint", "progress_fraction", "progress_text", "why_not_generate"]
+__all__ = [
+    "ConnectionRow",
+    "connection_row",
+    "controls_hint",
+    "progress_fraction",
+    "progress_text",
+    "sentence",
+    "why_not_generate",
+]
 
 STAGES = {
     "loading": "Loading the model",
@@ -78,6 +86,11 @@ def progress_text(record: JobRecord) -> str:
     if record.eta is not None:
         text += f", {_duration(record.eta)} left"
     return text
+
+
+def sentence(error: ErrorInfo) -> str:
+    """An error for people: without the path of its field, beginning with a capital."""
+    return error.message[:1].upper() + error.message[1:]
 
 
 def _duration(seconds: float) -> str:
