@@ -9,31 +9,32 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 
-import numpy as np
-
-from .camera import Camera
+from .checks import (
+    Facts,
+    check_camera,
+    check_picture_size,
+    check_range,
+    check_tensor,
+    check_view,
+    invalid,
+    quoted,
+)
 from .errors import ErrorCode, Remedy, RemedyAction, ScumbleError
 from .facts import TensorFacts, facts_of
 from .job import CONTROL_KINDS, SAMPLERS, Control, ControlImagesJob, GenerateJob, Job, MeshRef, ProjectJob, View
 from .limits import DEFAULT_LIMITS, SIZE_MULTIPLE, Limits
 from .messages import Capabilities, ControlNetInfo, ModelInfo
-from .tensor import Digest
 
 __all__ = ["TensorFacts", "check_camera", "check_model_id", "facts_of", "validate_job"]
 
-DIGEST = re.compile(r"[0-9a-f]{64}")
 MODEL_ID_BYTES = 200
 RESERVED_NAMES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
-RIGID_TOLERANCE = 1e-3
 STRENGTH_MAX = 10.0
 ANGLE_EXPONENT_MAX = 64.0
 SEED_MAX = 2**63 - 1
-FLOATS = ("float32", "float16")
-
-Facts = Mapping[Digest, TensorFacts]
 
 BUFFERS_NEEDED = {
     "depth": ("depth",),
@@ -65,7 +66,7 @@ def validate_job(
             _check_generate(job, limits, known, facts or {})
         case ControlImagesJob():
             _check_size(job.width, job.height, limits)
-            _check_view(job.view, limits, facts or {})
+            check_view(job.view, limits, facts or {})
             _check_controls(job.controls, job.view, _model(job.model, known), known, limits, facts or {})
         case ProjectJob():
             _check_project(job, limits, facts or {})
@@ -79,23 +80,23 @@ def _check_generate(job: GenerateJob, limits: Limits, known: Capabilities | None
     _check_prompt(job.negative_prompt, "job.negative_prompt", limits)
     model = _model(job.model, known)
     _check_size(job.width, job.height, limits)
-    _check_range(job.batch_size, 1, limits.batch_size, "job.batch_size")
+    check_range(job.batch_size, 1, limits.batch_size, "job.batch_size")
     samplers = known.samplers if known is not None else SAMPLERS
     if job.sampler not in samplers:
-        raise _invalid("job.sampler", f"{_quoted(job.sampler)} isn't a sampler here; there are {', '.join(samplers)}")
-    _check_range(job.num_inference_steps, 1, limits.num_inference_steps, "job.num_inference_steps")
-    _check_range(job.guidance_scale, 0.0, limits.guidance_scale, "job.guidance_scale")
-    _check_range(job.seed, 0, SEED_MAX - limits.batch_size, "job.seed")
-    _check_range(job.denoising_strength, 0.0, 1.0, "job.denoising_strength")
+        raise invalid("job.sampler", f"{quoted(job.sampler)} isn't a sampler here; there are {', '.join(samplers)}")
+    check_range(job.num_inference_steps, 1, limits.num_inference_steps, "job.num_inference_steps")
+    check_range(job.guidance_scale, 0.0, limits.guidance_scale, "job.guidance_scale")
+    check_range(job.seed, 0, SEED_MAX - limits.batch_size, "job.seed")
+    check_range(job.denoising_strength, 0.0, 1.0, "job.denoising_strength")
     if job.view is not None:
-        _check_view(job.view, limits, facts)
+        check_view(job.view, limits, facts)
     _check_controls(job.controls, job.view, model, known, limits, facts)
     if job.mask is not None and job.init_image is None:
-        raise _invalid("job.mask", "a mask needs the image it belongs to, job.init_image")
-    image = _check_tensor(job.init_image, "job.init_image", ("uint8",), ((None, None, 3), (None, None, 4)), facts)
-    _check_picture_size(image, "job.init_image", limits)
+        raise invalid("job.mask", "a mask needs the image it belongs to, job.init_image")
+    image = check_tensor(job.init_image, "job.init_image", ("uint8",), ((None, None, 3), (None, None, 4)), facts)
+    check_picture_size(image, "job.init_image", limits)
     height, width = (image.shape[0], image.shape[1]) if image else (None, None)
-    _check_tensor(job.mask, "job.mask", ("uint8",), ((height, width),), facts)
+    check_tensor(job.mask, "job.mask", ("uint8",), ((height, width),), facts)
 
 
 def _check_prompt(text: str, path: str, limits: Limits) -> None:
@@ -112,7 +113,7 @@ def _check_prompt(text: str, path: str, limits: Limits) -> None:
 def _check_size(width: int, height: int, limits: Limits) -> None:
     for value, path in ((width, "job.width"), (height, "job.height")):
         if value < limits.generate_side_min:
-            raise _invalid(path, f"{value} pixels; at least {limits.generate_side_min} is needed")
+            raise invalid(path, f"{value} pixels; at least {limits.generate_side_min} is needed")
         if value > limits.generate_side or width * height > limits.generate_pixels:
             fitting = _fitting_size(width, max(height, 1), limits)
             raise ScumbleError(
@@ -148,7 +149,7 @@ def check_model_id(model: str, path: str) -> None:
     if bad:
         raise ScumbleError(
             ErrorCode.INVALID_FIELD,
-            f"{_quoted(model)} isn't a model id; ids are names the server lists, never paths",
+            f"{quoted(model)} isn't a model id; ids are names the server lists, never paths",
             field=path,
             remedy=Remedy("Choose a model", RemedyAction.CHOOSE_MODEL),
         )
@@ -167,7 +168,7 @@ def _model(model: str, known: Capabilities | None) -> ModelInfo | None:
     suggestion = next(iter(get_close_matches(model, ids, 1, 0.0)), "")
     raise ScumbleError(
         ErrorCode.MODEL_MISSING,
-        f"the server has no model {_quoted(model)}; it has {', '.join(ids[:8]) or 'none'}",
+        f"the server has no model {quoted(model)}; it has {', '.join(ids[:8]) or 'none'}",
         field="job.model",
         remedy=Remedy(f"Use {suggestion}" if suggestion else "Choose a model", RemedyAction.CHOOSE_MODEL, suggestion),
     )
@@ -204,24 +205,24 @@ def _check_controls(
         )
     for index, control in enumerate(controls):
         path = f"job.controls[{index}]"
-        _check_range(control.strength, 0.0, STRENGTH_MAX, f"{path}.strength")
-        _check_range(control.start, 0.0, 1.0, f"{path}.start")
-        _check_range(control.end, 0.0, 1.0, f"{path}.end")
+        check_range(control.strength, 0.0, STRENGTH_MAX, f"{path}.strength")
+        check_range(control.start, 0.0, 1.0, f"{path}.start")
+        check_range(control.end, 0.0, 1.0, f"{path}.end")
         if control.start > control.end:
-            raise _invalid(f"{path}.end", f"{control.end:g} is before the start, {control.start:g}")
+            raise invalid(f"{path}.end", f"{control.end:g} is before the start, {control.start:g}")
         _check_control_range(control, path)
         _check_control_source(control, view, known, path, index)
         _check_controlnet(control, model, known, path, index)
-        image = _check_tensor(control.image, f"{path}.image", ("uint8",), ((None, None, 3),), facts)
-        _check_picture_size(image, f"{path}.image", limits)
+        image = check_tensor(control.image, f"{path}.image", ("uint8",), ((None, None, 3),), facts)
+        check_picture_size(image, f"{path}.image", limits)
 
 
 def _check_control_range(control: Control, path: str) -> None:
     for value, name in ((control.near, "near"), (control.far, "far")):
         if value is not None and not (math.isfinite(value) and value > 0.0):
-            raise _invalid(f"{path}.{name}", f"{value:g}; a depth greater than zero is expected")
+            raise invalid(f"{path}.{name}", f"{value:g}; a depth greater than zero is expected")
     if control.near is not None and control.far is not None and control.near >= control.far:
-        raise _invalid(f"{path}.far", f"{control.far:g} isn't beyond near, {control.near:g}")
+        raise invalid(f"{path}.far", f"{control.far:g} isn't beyond near, {control.near:g}")
 
 
 def _check_control_source(
@@ -233,17 +234,17 @@ def _check_control_source(
     if control.kind not in kinds:
         raise ScumbleError(
             ErrorCode.INVALID_FIELD,
-            f"{_quoted(control.kind)} isn't a kind of control; there are {', '.join(sorted(kinds))}",
+            f"{quoted(control.kind)} isn't a kind of control; there are {', '.join(sorted(kinds))}",
             field=f"{path}.kind",
             remedy=_remove_control(index),
         )
     if control.image is not None:
         return
     if view is None:
-        raise _invalid(f"{path}.image", "a control needs a picture of its own, or the job a view to make it from")
+        raise invalid(f"{path}.image", "a control needs a picture of its own, or the job a view to make it from")
     needed = BUFFERS_NEEDED[control.kind]
     if all(getattr(view, name) is None for name in needed):
-        raise _invalid(f"job.view.{needed[0]}", f"a {control.kind} control needs {' or '.join(needed)} in the view")
+        raise invalid(f"job.view.{needed[0]}", f"a {control.kind} control needs {' or '.join(needed)} in the view")
 
 
 def _check_controlnet(
@@ -268,7 +269,7 @@ def _check_controlnet(
         _check_unusable(control.model, known, f"{path}.model")
         raise ScumbleError(
             ErrorCode.MODEL_MISSING,
-            f"the server has no ControlNet {_quoted(control.model)}",
+            f"the server has no ControlNet {quoted(control.model)}",
             field=f"{path}.model",
             remedy=_choose_controlnet(fitting),
         )
@@ -298,57 +299,15 @@ def _choose_controlnet(fitting: Sequence[ControlNetInfo]) -> Remedy:
     return Remedy(f"Use {fitting[0].name}", RemedyAction.CHOOSE_MODEL, fitting[0].id)
 
 
-# --- views ------------------------------------------------------------------------------------------
-
-
-def _check_view(view: View, limits: Limits, facts: Facts) -> None:
-    check_camera(view.camera, limits)
-    height, width = view.camera.height, view.camera.width
-    depth = _check_tensor(view.depth, "job.view.depth", FLOATS, ((height, width),), facts)
-    if depth is not None and not depth.positive:
-        raise _invalid("job.view.depth", "has NaN, zero or less; depth is greater than zero, and inf where nothing is")
-    normal = _check_tensor(view.normal, "job.view.normal", FLOATS, ((height, width, 3),), facts)
-    if normal is not None and not normal.finite:
-        raise _invalid("job.view.normal", "has NaN or inf; a normal is zero where nothing is")
-    _check_tensor(view.object_id, "job.view.object_id", ("uint16",), ((height, width),), facts)
-    _check_tensor(view.color, "job.view.color", ("uint8",), ((height, width, 4),), facts)
-
-
-def check_camera(camera: Camera, limits: Limits = DEFAULT_LIMITS, path: str = "job.view.camera") -> None:
-    """Raises ScumbleError for matrices that are no camera, or a size no buffer can have."""
-    for side, name in ((camera.width, "width"), (camera.height, "height")):
-        if side < 1:
-            raise _invalid(f"{path}.{name}", f"{side} pixels; at least 1 is needed")
-        if side > limits.image_side or camera.width * camera.height > limits.image_pixels:
-            raise ScumbleError(
-                ErrorCode.TOO_LARGE, f"{side} pixels; at most {limits.image_side}", field=f"{path}.{name}"
-            )
-    for matrix, name in ((camera.view, "view"), (camera.projection, "projection")):
-        if len(matrix) != 16 or not all(math.isfinite(value) for value in matrix):
-            raise _invalid(f"{path}.{name}", "expected 16 finite numbers")
-    rotation = camera.view_matrix[:3, :3]
-    rigid = np.allclose(rotation @ rotation.T, np.eye(3), rtol=0.0, atol=RIGID_TOLERANCE)
-    if not rigid or np.linalg.det(rotation) < 0.0 or camera.view[12:] != (0.0, 0.0, 0.0, 1.0):
-        raise _invalid(f"{path}.view", "isn't rigid: only rotation and translation, no scale or mirroring")
-    if camera.projection[12:] not in ((0.0, 0.0, -1.0, 0.0), (0.0, 0.0, 0.0, 1.0)):
-        raise _invalid(f"{path}.projection", "is neither perspective nor orthographic in OpenGL's convention")
-    if camera.projection[0] <= 0.0 or camera.projection[5] <= 0.0:
-        raise _invalid(f"{path}.projection", "flattens or mirrors the picture")
-    if not (math.isfinite(camera.near) and math.isfinite(camera.far) and camera.near < camera.far):
-        raise _invalid(f"{path}.far", "must be beyond near")
-    if not camera.is_orthographic and camera.near <= 0.0:
-        raise _invalid(f"{path}.near", "must be greater than zero for a perspective camera")
-
-
 # --- texturing --------------------------------------------------------------------------------------
 
 
 def _check_project(job: ProjectJob, limits: Limits, facts: Facts) -> None:
-    _check_view(job.view, limits, facts)
-    _check_range(job.texture_size, 1, limits.texture_side, "job.texture_size")
-    _check_range(job.angle_exponent, 0.0, ANGLE_EXPONENT_MAX, "job.angle_exponent")
-    image = _check_tensor(job.image, "job.image", ("uint8",), ((None, None, 3), (None, None, 4)), facts)
-    _check_picture_size(image, "job.image", limits)
+    check_view(job.view, limits, facts)
+    check_range(job.texture_size, 1, limits.texture_side, "job.texture_size")
+    check_range(job.angle_exponent, 0.0, ANGLE_EXPONENT_MAX, "job.angle_exponent")
+    image = check_tensor(job.image, "job.image", ("uint8",), ((None, None, 3), (None, None, 4)), facts)
+    check_picture_size(image, "job.image", limits)
     if not job.meshes:
         raise ScumbleError(
             ErrorCode.SCENE,
@@ -356,7 +315,7 @@ def _check_project(job: ProjectJob, limits: Limits, facts: Facts) -> None:
             field="job.meshes",
             remedy=Remedy("Select at least one mesh object"),
         )
-    _check_range(len(job.meshes), 1, limits.meshes, "job.meshes")
+    check_range(len(job.meshes), 1, limits.meshes, "job.meshes")
     triangles = sum(_check_mesh(mesh, f"job.meshes[{index}]", facts) for index, mesh in enumerate(job.meshes))
     if triangles > limits.triangles:
         raise ScumbleError(
@@ -368,26 +327,26 @@ def _check_project(job: ProjectJob, limits: Limits, facts: Facts) -> None:
     _check_unique([mesh.name for mesh in job.meshes], "name")
     _check_unique([mesh.object_id for mesh in job.meshes], "object_id")
     if job.base and len(job.base) != len(job.meshes):
-        raise _invalid("job.base", f"{len(job.base)} pictures for {len(job.meshes)} meshes")
+        raise invalid("job.base", f"{len(job.base)} pictures for {len(job.meshes)} meshes")
     side = job.texture_size
     for index, digest in enumerate(job.base):
-        _check_tensor(digest, f"job.base[{index}]", ("uint8",), ((side, side, 4),), facts)
+        check_tensor(digest, f"job.base[{index}]", ("uint8",), ((side, side, 4),), facts)
 
 
 def _check_mesh(mesh: MeshRef, path: str, facts: Facts) -> int:
     """Number of triangles, 0 if not known."""
     if not mesh.name:
-        raise _invalid(f"{path}.name", "is empty")
-    _check_range(mesh.object_id, 1, 65535, f"{path}.object_id")
+        raise invalid(f"{path}.name", "is empty")
+    check_range(mesh.object_id, 1, 65535, f"{path}.object_id")
     if len(mesh.matrix_world) != 16 or not all(math.isfinite(value) for value in mesh.matrix_world):
-        raise _invalid(f"{path}.matrix_world", "expected 16 finite numbers")
-    vertices = _check_tensor(mesh.vertices, f"{path}.vertices", ("float32",), ((None, 3),), facts)
+        raise invalid(f"{path}.matrix_world", "expected 16 finite numbers")
+    vertices = check_tensor(mesh.vertices, f"{path}.vertices", ("float32",), ((None, 3),), facts)
     if vertices is not None and not vertices.finite:
-        raise _invalid(f"{path}.vertices", "has NaN or inf")
-    triangles = _check_tensor(mesh.triangles, f"{path}.triangles", ("int32",), ((None, 3),), facts)
+        raise invalid(f"{path}.vertices", "has NaN or inf")
+    triangles = check_tensor(mesh.triangles, f"{path}.triangles", ("int32",), ((None, 3),), facts)
     count = triangles.shape[0] if triangles else None
-    _check_tensor(mesh.normals, f"{path}.normals", ("float32",), ((count, 3, 3),), facts)
-    _check_tensor(mesh.uvs, f"{path}.uvs", ("float32",), ((count, 3, 2),), facts)
+    check_tensor(mesh.normals, f"{path}.normals", ("float32",), ((count, 3, 3),), facts)
+    check_tensor(mesh.uvs, f"{path}.uvs", ("float32",), ((count, 3, 2),), facts)
     return count or 0
 
 
@@ -395,69 +354,5 @@ def _check_unique(values: Sequence[object], name: str) -> None:
     seen: dict[object, int] = {}
     for index, value in enumerate(values):
         if value in seen:
-            raise _invalid(f"job.meshes[{index}].{name}", f"is the same as that of job.meshes[{seen[value]}]")
+            raise invalid(f"job.meshes[{index}].{name}", f"is the same as that of job.meshes[{seen[value]}]")
         seen[value] = index
-
-
-# --- values and tensors -----------------------------------------------------------------------------
-
-
-def _check_range(value: float, low: float, high: float, path: str) -> None:
-    if math.isfinite(value) and low <= value <= high:
-        return
-    code = ErrorCode.TOO_LARGE if value > high and isinstance(high, int) else ErrorCode.INVALID_FIELD
-    raise ScumbleError(code, f"{value:g} is outside of {low:g} to {high:g}", field=path)
-
-
-def _check_tensor(
-    digest: Digest | None,
-    path: str,
-    dtypes: tuple[str, ...],
-    shapes: tuple[tuple[int | None, ...], ...],
-    facts: Facts,
-) -> TensorFacts | None:
-    """Facts of the tensor; None if there is none or nothing is known of it. A None in ``shapes`` is any size but 0."""
-    if digest is None:
-        return None
-    if DIGEST.fullmatch(digest) is None:
-        raise _invalid(path, "expected a content address, 64 lower-case hexadecimal digits")
-    seen = facts.get(digest)
-    if seen is None:
-        return None
-    fits = any(
-        len(shape) == len(seen.shape)
-        and all(
-            side == (wanted if wanted is not None else max(side, 1))
-            for side, wanted in zip(seen.shape, shape, strict=True)
-        )
-        for shape in shapes
-    )
-    if seen.dtype not in dtypes or not fits:
-        wanted = " or ".join(_spoken(shape) for shape in shapes)
-        raise _invalid(path, f"expected {' or '.join(dtypes)} of {wanted}, got {seen.dtype} of {_spoken(seen.shape)}")
-    return seen
-
-
-def _check_picture_size(facts: TensorFacts | None, path: str, limits: Limits) -> None:
-    if facts is None:
-        return
-    height, width = facts.shape[:2]
-    if max(height, width) > limits.image_side or height * width > limits.image_pixels:
-        raise ScumbleError(
-            ErrorCode.TOO_LARGE,
-            f"{width} x {height} pixels; at most {limits.image_side} a side are accepted",
-            field=path,
-            remedy=Remedy("Use a smaller picture"),
-        )
-
-
-def _spoken(shape: tuple[int | None, ...]) -> str:
-    return " x ".join("N" if side is None else str(side) for side in shape) or "one number"
-
-
-def _quoted(name: str) -> str:
-    return ascii(name[:80])
-
-
-def _invalid(path: str, message: str) -> ScumbleError:
-    return ScumbleError(ErrorCode.INVALID_FIELD, message, field=path)
