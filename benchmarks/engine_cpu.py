@@ -93,15 +93,17 @@ def first_job(executor: Any, size: int, **changes: Any) -> Any:
     return GenerateJob(PROMPT, **{**settings, **changes})
 
 
-def contestants(size: int) -> tuple[Callable[[], Any], Callable[[], Any], Callable[[], Any], Any]:
-    """Ours, diffusers', ours with previews, and the job."""
+def contestants(size: int) -> tuple[dict[str, Callable[[], Any]], Any]:
+    """By name: ours, diffusers', ours with previews, all in float32, and ours as it runs here; and the job."""
     import torch
     from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
     from PIL import Image
+    from scumble_server.engine.device import Device
     from scumble_server.engine.executor import EngineExecutor
     from scumble_server.engine.samplers import TABLE
 
-    executor = EngineExecutor(device="cpu")
+    as_it_runs, executor = EngineExecutor(device="cpu"), EngineExecutor(device="cpu")
+    executor._device = Device(torch.device("cpu"), torch.float32, "CPU")
     job = first_job(executor, size)
     image = hint(size)
     model = executor._model(executor._index.model(job.model), Silent())
@@ -125,6 +127,9 @@ def contestants(size: int) -> tuple[Callable[[], Any], Callable[[], Any], Callab
     def watched() -> Any:
         return executor.run(job, {"image": image}, Watched()).tensors["image/0"]
 
+    def shipped() -> Any:
+        return as_it_runs.run(job, {"image": image}, Silent()).tensors["image/0"]
+
     def theirs() -> Any:
         images = pipeline(
             prompt=PROMPT,
@@ -136,7 +141,9 @@ def contestants(size: int) -> tuple[Callable[[], Any], Callable[[], Any], Callab
         ).images
         return (images[0] * 255).round().astype(np.uint8)
 
-    return ours, theirs, watched, job
+    precision = str(as_it_runs._device.dtype).removeprefix("torch.")
+    rivals = {"ours": ours, "diffusers": theirs, "with previews": watched, f"ours in {precision}, this CPU's": shipped}
+    return rivals, job
 
 
 def timed(work: Callable[[], Any]) -> float:
@@ -164,12 +171,13 @@ def main() -> int:
     if peak is not None:
         report.add("peak memory", peak, "MB", goal=2000.0)
 
-    ours, theirs, watched, job = contestants(options.size)
-    difference = np.abs(ours().astype(int) - theirs())
+    rivals, job = contestants(options.size)
+    pictures = {name: work().astype(int) for name, work in rivals.items()}
+    difference = np.abs(pictures["ours"] - pictures["diffusers"])
     report.add("largest difference to diffusers' image", float(difference.max()), "of 255", goal=1.0)
-    times: dict[str, list[float]] = {"ours": [], "diffusers": [], "with previews": []}
+    times: dict[str, list[float]] = {name: [] for name in rivals}
     for _ in range(options.repeat):
-        for name, work in zip(times, (ours, theirs, watched), strict=True):
+        for name, work in rivals.items():
             times[name].append(timed(work))
     note = f"{job.num_inference_steps} steps {job.sampler}, one ControlNet, {options.size} x {options.size}"
     for name, seconds in times.items():

@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scumble_server.engine.device import resolve_device
+from scumble_server.engine.device import Device
 from scumble_server.engine.families import family_of
 from scumble_server.engine.family import LoadedModel
 from scumble_server.models.entries import ModelEntry
 from scumble_server.models.scan import scan
 from scumble_server.models.seeded import write_seeded_model
 from scumble_server.service import JobCancelled
+
+CPU = Device(torch.device("cpu"), torch.float32, "CPU")
+"""The reference precision; what resolve_device() chooses depends on the processor."""
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -38,12 +41,12 @@ def entries(models_folder) -> dict[str, ModelEntry]:
 
 @pytest.fixture(scope="session")
 def tiny(entries) -> LoadedModel:
-    return family_of("starter").load_model(entries["tiny"], resolve_device("cpu"))
+    return family_of("starter").load_model(entries["tiny"], CPU)
 
 
 @pytest.fixture(scope="session")
 def tiny_inpainting(entries) -> LoadedModel:
-    return family_of("starter").load_model(entries["tiny-inpainting"], resolve_device("cpu"))
+    return family_of("starter").load_model(entries["tiny-inpainting"], CPU)
 
 
 @dataclass

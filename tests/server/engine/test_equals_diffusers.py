@@ -6,6 +6,8 @@ bit, because a control image is embedded once and not per half of the batch, whi
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -25,7 +27,7 @@ from scumble_server.engine.generate import Timings, generate
 from scumble_server.engine.samplers import TABLE
 from scumble_shared.job import SAMPLERS, GenerateJob
 
-from .conftest import Hooks, picture
+from .conftest import CPU, Hooks, picture
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 PROMPT, NEGATIVE = "a mossy brick wall at dusk", "blurry"
@@ -223,12 +225,8 @@ def test_image_to_image_without_control(tiny):
 
 @pytest.mark.parametrize("sampler", ["ddim", "euler_a", "dpmpp_2m"])
 def test_v_prediction(entries, sampler):
-    from dataclasses import replace
-
-    from scumble_server.engine.device import resolve_device
-
     entry = replace(entries["tiny"], prediction_type="v_prediction", zero_terminal_snr=True)
-    model = family_of("starter").load_model(entry, resolve_device("cpu"))
+    model = family_of("starter").load_model(entry, CPU)
     assert model.scheduler_config["prediction_type"] == "v_prediction"
     pipe = pipeline(StableDiffusionPipeline, model, sampler)
     theirs = pixels_of(pipe, 7, guidance_scale=4.0, width=64, height=64)

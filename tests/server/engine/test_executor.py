@@ -8,7 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scumble_server.engine.device import Device, resolve_device
 from scumble_server.engine.executor import EngineExecutor
+from scumble_server.engine.families import family_of
+from scumble_server.engine.generate import Timings, generate
 from scumble_server.models.seeded import write_seeded_model
 from scumble_server.service import Executor, JobCancelled
 from scumble_shared.camera import Camera, look_at, perspective
@@ -229,6 +232,20 @@ class TestModelsAreKept:
         hooks = Hooks()
         run(executor, job(model="starter", controls=BOTH, view=VIEW, num_inference_steps=1), hooks=hooks)
         assert "loading" not in {stage for stage, *_ in hooks.stages}
+
+
+def test_half_precision_gives_the_same_picture_to_the_eye(entries, tiny):
+    """What CPUs with matrix units use; GPUs' float16 is finer."""
+    device = Device(torch.device("cpu"), torch.bfloat16, "CPU")
+    half = family_of("starter").load_model(entries["tiny"], device)
+    assert (half.unet.dtype, half.vae.dtype) == (torch.bfloat16, torch.float32)
+    images = [generate(job(), model, [], {}, Hooks(), Timings())[0].astype(float) for model in (tiny, half)]
+    assert ((images[0] - images[1]) ** 2).mean() < 4.0
+
+
+def test_the_device_is_one_that_runs():
+    device = resolve_device("auto")
+    assert (torch.ones(2, device=device.torch_device, dtype=device.dtype) + 1).sum().item() == 4
 
 
 def test_a_model_that_came_since_is_found(tmp_path):

@@ -8,7 +8,6 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from safetensors.torch import save_file
-from scumble_server.engine.device import resolve_device
 from scumble_server.engine.extensions.controls import ActiveControl
 from scumble_server.engine.families.sd15 import CONFIG_FOLDER, StableDiffusion15
 from scumble_server.engine.generate import Timings, generate
@@ -18,10 +17,9 @@ from scumble_shared.job import GenerateJob
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from . import ldm_layout
-from .conftest import Hooks, picture
+from .conftest import CPU, Hooks, picture
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-CPU = resolve_device("cpu")
 
 
 @pytest.fixture(scope="module")
