@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+from collections.abc import Callable
+
 import bpy
 
-__all__ = ["GPU_INIT_IN_BACKGROUND", "set_float_exr"]
+__all__ = ["GPU_INIT_IN_BACKGROUND", "register_exit", "set_float_exr", "unregister_exit"]
 
 GPU_INIT_IN_BACKGROUND = bpy.app.version >= (5, 2, 0)
 """Whether ``gpu.init()`` makes the GPU usable in background; before, a Workbench render did as a side effect."""
@@ -19,3 +22,18 @@ def set_float_exr(settings: bpy.types.ImageFormatSettings) -> None:
         settings.use_exr_interleave = True  # 5.1 on: one part per pass otherwise
     settings.color_depth = "32"
     settings.exr_codec = "NONE"
+
+
+def register_exit(function: Callable[..., None]) -> None:
+    """Have ``function`` called when Blender quits: before the GPU is gone where there is a handler for it (5.1 on)."""
+    if hasattr(bpy.app.handlers, "exit_pre"):
+        bpy.app.handlers.exit_pre.append(function)
+    else:
+        atexit.register(function)
+
+
+def unregister_exit(function: Callable[..., None]) -> None:
+    if hasattr(bpy.app.handlers, "exit_pre"):
+        bpy.app.handlers.exit_pre.remove(function)
+    else:
+        atexit.unregister(function)

@@ -9,7 +9,8 @@ import bpy
 from scumble_shared.errors import ScumbleError
 
 from . import pump
-from .apply import results
+from .apply import overlay, results
+from .compat import register_exit, unregister_exit
 from .connection.address import Address, check_allowed
 from .connection.server_process import find_command, running_server
 from .identity import CLIENT, PACKAGE
@@ -53,10 +54,19 @@ def _log_file() -> Path:
     return Path(bpy.utils.extension_path_user(PACKAGE, create=True)) / "server.log"
 
 
+@bpy.app.handlers.persistent
+def _quit(*_: object) -> None:
+    """Blender doesn't switch extensions off when it quits."""
+    overlay.clear()
+    session().disconnect()
+
+
 def register() -> None:
     install(Session(CLIENT, prepare, results.apply_result, results.show_preview))
+    register_exit(_quit)
 
 
 def unregister() -> None:
+    unregister_exit(_quit)
     session().disconnect(wait=True)
     install(None)

@@ -13,6 +13,7 @@ import bpy
 import pytest
 
 SECOND_BLENDER = Path(__file__).with_name("second_blender.py")
+QUITTING_BLENDER = Path(__file__).with_name("quitting_blender.py")
 LONG = 400
 """Steps that take longer than any of these tests."""
 
@@ -249,6 +250,31 @@ def test_two_blenders_work_with_one_server(api, preferences, scene, extension_zi
         assert "3 pictures" in said
     finally:
         end_server(server)
+
+
+@pytest.mark.parametrize("way", ["quits", "is killed"])
+def test_when_blender_ends_in_a_job_its_server_ends_too(addon, extension_zip, tmp_path, way):
+    from scumble_shared.runtime import process_runs
+
+    command = [sys.executable, str(QUITTING_BLENDER), str(extension_zip), str(SERVER), str(tmp_path)]
+    if way == "is killed":
+        command[1:1] = ["-i"]  # stays until it is killed
+    blender = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        pid = int(next(line for line in blender.stdout if line.strip().isdecimal()))
+        if way == "is killed":
+            blender.kill()
+        status = blender.wait(30.0)
+        assert way == "is killed" or status == 0
+        deadline = time.monotonic() + 20.0
+        while process_runs(pid) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not process_runs(pid)
+    finally:
+        blender.kill()
+        blender.wait()
+        blender.stdin.close()
+        blender.stdout.close()
 
 
 def start_server():
