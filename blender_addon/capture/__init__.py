@@ -2,7 +2,9 @@
 
 Three ways to say what to look through (a viewport, a scene camera, matrices), two ways to look: the GPU, a few
 milliseconds from cached batches, and Cycles, where nothing can draw. Both see the same surfaces: the evaluated
-dependency graph as viewports evaluate it (modifiers at viewport levels), every face solid whatever its material.
+dependency graph as viewports evaluate it (modifiers at viewport levels; what is disabled or hidden in viewports isn't
+there, even if a render would show it), every face solid whatever its material. Things without faces (hair curves, point
+clouds, volumes, grease pencil) aren't seen.
 """
 
 from __future__ import annotations

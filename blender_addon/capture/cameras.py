@@ -67,7 +67,7 @@ def viewport_camera(region: bpy.types.Region, view: bpy.types.RegionView3D, widt
     """What a 3D viewport looks through, at another size: its middle, cut to the aspect that was asked for."""
     check_size(width, height)
     projection = np.array(view.window_matrix, dtype=np.float64)
-    aspect, wanted = region.width / max(region.height, 1), width / height
+    aspect, wanted = max(region.width, 1) / max(region.height, 1), width / height
     scale = np.eye(4)
     if wanted < aspect:
         scale[0, 0] = aspect / wanted

@@ -46,7 +46,10 @@ class GpuPath:
 
     def free(self) -> None:
         """Lets go of everything on the GPU; the next capture builds anew."""
-        self.__init__()
+        self._shader = None
+        self._scenes.clear()
+        self._targets.clear()
+        self.batches_built = 0
 
     def capture(
         self,

@@ -58,7 +58,7 @@ def walk(
             shown.append(_surface(instance, mesh_uid, len(shown) + 1, holdout))
     if len(shown) > MAX_OBJECT_ID:
         raise scene_error(
-            f"the view shows {len(shown)} surfaces; at most {MAX_OBJECT_ID} can be told apart. Hide some."
+            f"the view shows {len(shown)} surfaces; at most {MAX_OBJECT_ID} can be told apart. Hide some.", field="view"
         )
     return shown
 

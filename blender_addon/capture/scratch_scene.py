@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import bpy
+from scumble_shared.errors import ErrorCode, ScumbleError
 
 __all__ = ["scratch_scene", "silent_render"]
 
@@ -46,7 +47,12 @@ def _all_data() -> set[bpy.types.ID]:
 
 
 def silent_render(scene: bpy.types.Scene, write: bool = False) -> None:
-    """Renders a scratch scene without the file's or other add-ons' render handlers hearing of it."""
+    """Renders a scratch scene without the file's or other add-ons' render handlers hearing of it.
+
+    Raises BUSY while another render runs.
+    """
+    if bpy.app.is_job_running("RENDER"):
+        raise ScumbleError(ErrorCode.BUSY, "Blender is rendering; try again when it has finished.", retryable=True)
     heard = {name: list(getattr(bpy.app.handlers, name)) for name in _HANDLERS if hasattr(bpy.app.handlers, name)}
     try:
         for name in heard:

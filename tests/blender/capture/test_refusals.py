@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bmesh
 import bpy
 import numpy as np
 import pytest
@@ -35,6 +36,15 @@ def test_looking_away_is_no_error(method):
     frame = capture.capture_camera(bpy.context.scene, width=16, height=16, method=method)
     assert np.isinf(frame.depth).all()
     assert [entry.name for entry in frame.objects] == ["Box"]
+
+
+def test_more_surfaces_than_ids(gpu):
+    grid = scenes.add_mesh("Grid", lambda b: bmesh.ops.create_grid(b, x_segments=256, y_segments=256, size=2.0))
+    scenes.instance_on_points(grid, scenes.add_box(0.01))
+    scenes.add_camera()
+    error = refusal(method=gpu)
+    assert (error.code, error.info.field) == (ErrorCode.SCENE, "view")
+    assert "65534" in error.info.message
 
 
 def test_no_camera(method):
