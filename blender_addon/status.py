@@ -31,17 +31,20 @@ STAGES = {
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRow:
-    """One line: what is the matter, an icon for it, and the operator offered beside it ("" for none)."""
+    """One line: what is the matter, an icon for it, the operator offered beside it, and the button's text, if any."""
 
     text: str
     icon: str
-    operator: str = ""
+    operator: str
+    button: str = ""
 
 
-def connection_row(state: ConnectionState, capabilities: Capabilities, error: ErrorInfo | None) -> ConnectionRow:
+def connection_row(state: ConnectionState, capabilities: Capabilities, own_server: bool) -> ConnectionRow:
+    """own_server: connecting starts a server on this machine."""
+    button = "Start Server" if own_server else "Connect"
     match state:
         case ConnectionState.OFF:
-            return ConnectionRow("Not connected", "UNLINKED", "scumble.connect")
+            return ConnectionRow("Not connected", "UNLINKED", "scumble.connect", button)
         case ConnectionState.STARTING:
             return ConnectionRow("Starting the server", "SORTTIME", "scumble.disconnect")
         case ConnectionState.CONNECTING:
@@ -52,7 +55,7 @@ def connection_row(state: ConnectionState, capabilities: Capabilities, error: Er
         case ConnectionState.LOST:
             return ConnectionRow("Connection lost, trying again", "ERROR", "scumble.disconnect")
         case ConnectionState.FAILED:
-            return ConnectionRow("Not connected", "ERROR", "scumble.connect")
+            return ConnectionRow("Not connected", "ERROR", "scumble.connect", button)
 
 
 def why_not_generate(settings: object, has_camera: bool, *, prompt_needed: bool = True) -> str:

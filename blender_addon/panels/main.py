@@ -12,6 +12,7 @@ from ..apply.icons import control_icon
 from ..choices import control_kinds_of
 from ..jobs import JobRecord
 from ..operators.remedies import REMEDY_OPERATORS
+from ..preferences import preferences
 from ..presets import PRESET_FOLDER, SCUMBLE_OT_preset_add
 from ..state import session
 from ..status import connection_row, controls_hint, progress_fraction, progress_text, sentence
@@ -45,11 +46,10 @@ class SCUMBLE_PT_main(SidebarPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, current, settings = self.layout, session(), context.scene.scumble
-        row = connection_row(current.state, current.capabilities, current.error)
+        row = connection_row(current.state, current.capabilities, preferences().connection == "LOCAL")
         line = layout.row()
         line.label(text=row.text, icon=row.icon)
-        if row.operator:
-            line.operator(row.operator, text="", icon="PLAY" if row.operator == "scumble.connect" else "X")
+        line.operator(row.operator, text=row.button, icon="PLAY" if row.button else "X")
         if current.problem is not None:
             _draw_problem(layout, current.problem)
         layout.prop(settings, "prompt", text="", placeholder="Prompt")

@@ -30,9 +30,12 @@ def test_every_state_of_the_connection_has_a_row_and_a_way_on(extension, status)
     session = importlib.import_module(f"{MODULE}.session")
     from scumble_shared.messages import Capabilities
 
-    rows = [status.connection_row(state, Capabilities(device="cuda"), None) for state in session.ConnectionState]
+    rows = [status.connection_row(state, Capabilities(device="cuda"), True) for state in session.ConnectionState]
     assert all(row.text and row.icon and row.operator for row in rows)
     assert any("cuda" in row.text for row in rows)
+    assert {row.button for row in rows} == {"", "Start Server"}
+    elsewhere = status.connection_row(session.ConnectionState.OFF, Capabilities(), False)
+    assert (elsewhere.operator, elsewhere.button) == ("scumble.connect", "Connect")
 
 
 @pytest.mark.parametrize(
