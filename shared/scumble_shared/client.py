@@ -304,7 +304,7 @@ class ClientSession:
             return self._end(message.job_id, message)
         if message.job_id:
             return []  # of a job that has ended meanwhile
-        if message.error.field.startswith("tensors"):
+        if message.error.field.startswith("tensors") or message.error.code is ErrorCode.TOO_LARGE:
             self._upload_problem = message.error
         return [Arrived(message)]
 

@@ -28,14 +28,16 @@ logger = logging.getLogger(__name__)
 CLOSE_INTERNAL_ERROR = 1011
 CLOSE_NOT_IDENTIFIED = 4001
 CLOSE_TOO_SLOW = 4008
-IDENTIFY_SECONDS = 10.0
 INBOX_FRAMES = 16
 THREAD_BYTES = 256 * 1024
 """Work on more bytes than this would hold up other connections, so it goes to a thread."""
 
 
 class Connection:
-    """make_session: given the mailbox. :meth:`run` returns when the connection is closed, by whomever."""
+    """make_session: given the mailbox. identify_seconds: how long a client may take to say who it is.
+
+    :meth:`run` returns when the connection is closed, by whomever.
+    """
 
     def __init__(
         self,
@@ -43,9 +45,11 @@ class Connection:
         limits: Limits,
         codecs: Codecs,
         make_session: Callable[[Mailbox], Session],
+        identify_seconds: float = 10.0,
     ) -> None:
         self._websocket = websocket
         self._limits = limits
+        self._identify_seconds = identify_seconds
         self._codecs = codecs
         self._news = asyncio.Event()
         self._mailbox = Mailbox(self._news.set)
@@ -56,7 +60,7 @@ class Connection:
     async def run(self) -> None:
         self.session.open()
         loop = asyncio.get_running_loop()
-        overdue = loop.call_later(IDENTIFY_SECONDS, self._check_identified)
+        overdue = loop.call_later(self._identify_seconds, self._check_identified)
         tasks = [asyncio.create_task(work()) for work in (self._read, self._handle, self._write)]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -80,7 +84,7 @@ class Connection:
 
     def _check_identified(self) -> None:
         if not self.session.identified:
-            self._closing = asyncio.ensure_future(self._websocket.close(CLOSE_NOT_IDENTIFIED, "identify within 10 s"))
+            self._closing = asyncio.ensure_future(self._websocket.close(CLOSE_NOT_IDENTIFIED, "no identify came"))
 
     # --- the three tasks ----------------------------------------------------------------------------
 

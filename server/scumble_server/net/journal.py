@@ -171,7 +171,8 @@ class Journal:
 
     def _end_with_result(self, job_id: str, record: _Record, update: JobResultUpdate) -> None:
         nbytes = sum(array.nbytes for array in update.tensors.values())
-        if nbytes > self._limits.transfer_bytes or len(update.tensors) > self._limits.blobs_per_frame:
+        room = self._limits.transfer_bytes - self._limits.text_bytes  # the message's own text needs some, too
+        if nbytes > room or len(update.tensors) > self._limits.blobs_per_frame:
             error = ErrorInfo(
                 ErrorCode.TOO_LARGE,
                 f"the result ({len(update.tensors)} pictures, {nbytes} bytes) is more than one message can carry",

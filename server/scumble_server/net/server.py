@@ -41,7 +41,8 @@ WRITE_BUFFER = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class EdgeOptions:
-    """host, port: where to listen; port 0 is any free one. names: see Guard. keep_seconds: see Journal."""
+    """host, port: where to listen; port 0 is any free one. names: see Guard. keep_seconds: see Journal.
+    identify_seconds: see Connection."""
 
     token: str
     instance_id: str
@@ -52,6 +53,7 @@ class EdgeOptions:
     limits: Limits = field(default_factory=lambda: DEFAULT_LIMITS)
     codecs: Codecs = RAW
     keep_seconds: float = 900.0
+    identify_seconds: float = 10.0
 
 
 class NetServer:
@@ -163,7 +165,9 @@ class NetServer:
                 owner=f"connection {number}",
             )
 
-        connection = Connection(websocket, self._options.limits, self._options.codecs, make_session)
+        connection = Connection(
+            websocket, self._options.limits, self._options.codecs, make_session, self._options.identify_seconds
+        )
         self._connections.add(connection)
         try:
             await connection.run()

@@ -235,11 +235,14 @@ class Session:
     def _submit(self, message: Submit) -> None:
         self._require_identity()
         job_id, job = message.job_id, message.job
-        if job_id in self._withdrawn:
-            self._withdrawn.discard(job_id)
-            raise ScumbleError(ErrorCode.UNKNOWN_JOB, "was cancelled before it was queued", field="job_id")
+        withdrawn = job_id in self._withdrawn
+        self._withdrawn.discard(job_id)
         if self._journal.known(job_id, job, self):
+            if withdrawn:
+                self._journal.cancel(job_id)
             return
+        if withdrawn:
+            raise ScumbleError(ErrorCode.UNKNOWN_JOB, "was cancelled before it was queued", field="job_id")
         digests = tuple(dict.fromkeys(tensors_of(job)))
         validate_job(job, self._hello.limits, self._service.capabilities(), self._tensors.of(digests))
         missing = self._service.missing(digests)

@@ -12,6 +12,7 @@ import pytest
 from desk import CAPABILITIES
 from running import TOKEN
 from scumble_server.net.blocking_client import connect
+from scumble_server.net.connection import CLOSE_NOT_IDENTIFIED
 from scumble_shared.errors import ErrorCode
 from scumble_shared.limits import Limits
 from scumble_shared.messages import (
@@ -21,7 +22,7 @@ from scumble_shared.messages import (
     Ready,
     Submit,
 )
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from wire import Wire, job
 
 
@@ -99,6 +100,14 @@ class TestHandshake:
             for _ in range(3):
                 assert wire.receive().error.code is ErrorCode.INVALID_MESSAGE
         assert server.on_loop(lambda: (len(server.desk.queue), len(server.desk.store))) == (0, 0)
+
+    def test_who_never_says_who_they_are_is_shown_out(self, run_server):
+        with run_server(identify_seconds=0.05) as server, server.open() as websocket:
+            wire = Wire(websocket)
+            wire.receive()
+            with pytest.raises(ConnectionClosed) as caught:
+                wire.receive()
+            assert caught.value.rcvd.code == CLOSE_NOT_IDENTIFIED
 
 
 class TestHttp:

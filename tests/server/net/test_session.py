@@ -17,6 +17,7 @@ from scumble_shared.messages import (
     Accepted,
     Ack,
     Cancel,
+    Cancelled,
     Failed,
     Hello,
     Identify,
@@ -114,6 +115,13 @@ class TestOvertaking:
         assert talk.desk.queue == []
         assert [type(m) for m in talk.says(Submit("j", JOB)).hears()] == [Accepted]
 
+    def test_a_cancel_behind_a_repeated_submit_cancels_the_running_job(self):
+        talk = Talk().identified().says(Submit("j", JOB))
+        assert not talk.session.overtakes(Submit("j", JOB))
+        assert talk.session.overtakes(Cancel("j"))
+        talk.session.handle(Submit("j", JOB))
+        assert [type(m) for m in talk.done().hears()] == [Accepted, Accepted, Cancelled]
+
     def test_nobody_unidentified_overtakes(self):
         talk = Talk()
         assert not talk.session.overtakes(Cancel("j"))
@@ -205,9 +213,10 @@ class TestJournal:
         assert len(talk.journal) == 2
 
     def test_a_result_no_message_can_carry_is_a_failure(self):
-        talk = Talk(limits=Limits(transfer_bytes=paint(JOB).nbytes - 1)).identified()
-        end = talk.says(Submit("j", JOB)).done().hears()[-1]
-        assert isinstance(end, Failed)
+        for room, kind in ((paint(JOB).nbytes, Result), (paint(JOB).nbytes - 1, Failed)):
+            limits = Limits(text_bytes=1000, transfer_bytes=room + 1000)
+            end = Talk(limits=limits).identified().says(Submit("j", JOB)).done().hears()[-1]
+            assert isinstance(end, kind)
         assert end.error.code is ErrorCode.TOO_LARGE
 
     def test_time_left_is_told_from_time_spent(self):
