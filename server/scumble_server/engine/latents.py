@@ -18,8 +18,9 @@ Moments = tuple[torch.Tensor, torch.Tensor]
 
 
 def generators_for(seed: int, count: int) -> list[torch.Generator]:
-    """One per image, so that image ``i`` is what seed ``seed + i`` gives alone; on the CPU, so that devices agree."""
-    return [torch.Generator("cpu").manual_seed(seed + index) for index in range(count)]
+    """One per image, so that image ``i`` is what seed ``seed + i`` gives alone; on the CPU, so that devices agree.
+    Seeds beyond 63 bits wrap around."""
+    return [torch.Generator("cpu").manual_seed((seed + index) % 2**63) for index in range(count)]
 
 
 def draw(shape: Sequence[int], generators: Sequence[torch.Generator], device: torch.device) -> torch.Tensor:

@@ -77,6 +77,10 @@ class TestGenerate:
     def test_few_steps(self, executor, sampler, steps):
         assert run(executor, job(sampler=sampler, num_inference_steps=steps)).tensors["image/0"].std() > 0
 
+    @pytest.mark.parametrize("seed", [-1, 2**63 - 1, 2**64])
+    def test_any_seed(self, executor, seed):
+        assert len(run(executor, job(seed=seed, batch_size=2)).tensors) == 2
+
     def test_an_image_as_the_control(self, executor):
         own = run(executor, job(controls=(Control("depth", image="image"),))).tensors["image/0"]
         without = run(executor, job()).tensors["image/0"]
