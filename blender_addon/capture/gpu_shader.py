@@ -22,8 +22,8 @@ void main()
   vec4 normal_z = instances.rows[row + 5];
   vec4 in_view = vec4(
       dot(instances.rows[row], point), dot(instances.rows[row + 1], point), dot(instances.rows[row + 2], point), 1.0);
-  view_normal = vec3(dot(normal_x.xyz, normal), dot(normal_y.xyz, normal), dot(normal_z.xyz, normal));
-  depth = -in_view.z;
+  surface = vec4(
+      dot(normal_x.xyz, normal), dot(normal_y.xyz, normal), dot(normal_z.xyz, normal), -in_view.z);
   id_and_side = vec2(normal_x.w, normal_y.w);
   gl_Position = projection * in_view;
 }
@@ -33,7 +33,7 @@ _FRAGMENT = """
 void main()
 {
   float facing = (gl_FrontFacing ? 1.0 : -1.0) * id_and_side.y;
-  normal_and_depth = vec4(normalize(view_normal) * facing, depth);
+  normal_and_depth = vec4(normalize(surface.xyz) * facing, surface.w);
   object_id = id_and_side.x;
 }
 """
@@ -47,8 +47,7 @@ def geometry_shader() -> gpu.types.GPUShader:
     way round.
     """
     between = gpu.types.GPUStageInterfaceInfo("scumble_geometry")
-    between.smooth("VEC3", "view_normal")
-    between.smooth("FLOAT", "depth")
+    between.smooth("VEC4", "surface")
     between.flat("VEC2", "id_and_side")
     info = gpu.types.GPUShaderCreateInfo()
     info.define("INSTANCE_ROWS", str(INSTANCE_ROWS))
