@@ -77,7 +77,10 @@ class Arrived:
 
 @dataclass(slots=True)
 class _Pending:
-    """A job that hasn't ended. seq: of its last reliable event. sent: to a server that may still know it."""
+    """A job that hasn't ended. seq: of its last reliable event. sent: to a server that may still know it.
+
+    uploads: how often the server asked for its tensors on this connection.
+    """
 
     job: Job
     tensors: Mapping[Digest, AnyArray]
@@ -275,7 +278,7 @@ class ClientSession:
             elif pending.cancelled:
                 arrived += self._end(job_id, Cancelled(job_id, pending.seq))
             else:
-                pending.seq, pending.sent = 0, False
+                pending.seq, pending.sent, pending.uploads = 0, False, 0
                 self._order(job_id)
         return arrived
 

@@ -167,6 +167,16 @@ class TestSubmitting:
             ends += [m for m in hears(session, Problem(full), NeedTensors("j", (DIGEST,))) if m == Problem(full, "j")]
         assert ends == [Problem(full, "j")]
 
+    def test_uploads_that_were_cut_off_do_not_count(self):
+        session, _ = ready_session(codec="zstd")
+        session.submit("j", JOB, TENSORS)
+        for _ in range(20):
+            said(session)
+            hears(session, NeedTensors("j", (DIGEST,)))
+            session.disconnected()
+            ready_session(codec="zstd", session=session)
+        assert session.pending == ("j",)
+
     def test_large_tensors_travel_each_by_itself_and_small_ones_together(self):
         session, _ = ready_session()
         arrays = [np.full(size, i, np.uint8) for i, size in enumerate((10, 20, 400_000, 400_000))]

@@ -266,7 +266,7 @@ class LossyLink(RuleBasedStateMachine):
             case Cancelled():
                 assert job_id in self.cancelled
             case _:
-                assert self.evictions > UPLOAD_ATTEMPTS, f"{job_id} ended with {last.message}"
+                assert self.evictions >= UPLOAD_ATTEMPTS, f"{job_id} ended with {last.message}"
         reliable = [e.message for e in events if isinstance(e.message, Accepted | Started | Result | Failed)]
         for before, after in pairwise(reliable):
             assert after.seq == before.seq + 1 or after.seq == 1, "1 is another server's first event"
