@@ -25,10 +25,13 @@ LOST_PATIENCE = 20.0
 PAUSE = 0.002
 
 
-def start(context: bpy.types.Context, **overrides: Any) -> JobRecord:
-    """Begin a generation; see :func:`request.generation`. Raises ScumbleError SCENE or SERVER_UNREACHABLE."""
+def start(context: bpy.types.Context, *, watched: bool = False, **overrides: Any) -> JobRecord:
+    """Begin a generation; see :func:`request.generation`. Raises ScumbleError SCENE or SERVER_UNREACHABLE.
+
+    watched: somebody wants its previews, even if the viewport doesn't show them.
+    """
     made = request.generation(context, session().capabilities, **overrides)
-    return _submit(made)
+    return _submit(made, watched=watched)
 
 
 def start_control_images(context: bpy.types.Context) -> JobRecord:
@@ -91,6 +94,7 @@ def wait(job_id: str, timeout: float | None = None) -> JobRecord:
 
 def connect_and_wait(timeout: float = 60.0) -> None:
     """Blocks until the server is ready. Raises ScumbleError with the reason it isn't."""
+    pump.step()  # what happened to the server since
     ensure_connection()
     deadline = time.monotonic() + timeout
     while session().state is not ConnectionState.READY:
@@ -109,7 +113,8 @@ def connect_and_wait(timeout: float = 60.0) -> None:
         time.sleep(PAUSE)
 
 
-def _submit(made: request.Request) -> JobRecord:
-    record = session().submit(made.job, made.tensors, made.target, previews=preferences().show_previews)
+def _submit(made: request.Request, *, watched: bool = False) -> JobRecord:
+    previews = watched or preferences().show_previews
+    record = session().submit(made.job, made.tensors, made.target, previews=previews)
     ensure_connection()
     return record

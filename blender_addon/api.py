@@ -71,7 +71,7 @@ def generate(
     each preview (float32 h x w x 4, bottom row first) from within :func:`step` or :func:`wait`.
     """
     actions.connect_and_wait()
-    record = actions.start(bpy.context, **settings)
+    record = actions.start(bpy.context, watched=on_preview is not None, **settings)
     if on_preview is not None:
         results.preview_watchers[record.id] = on_preview
     return actions.wait(record.id, timeout) if wait else record

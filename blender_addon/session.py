@@ -106,6 +106,7 @@ class Session:
         """Jobs that haven't ended fail. wait: until the server of our own has ended, too."""
         self._fail_jobs(ErrorInfo(ErrorCode.CONNECTION_LOST, "Scumble was disconnected", "", True, RETRY))
         self._leave(wait=wait)
+        self.capabilities = Capabilities()
         self._set(ConnectionState.OFF)
 
     def fail(self, error: ErrorInfo) -> None:
@@ -133,7 +134,6 @@ class Session:
             if wait:
                 ending.join()
             self._server = None
-        self.capabilities = Capabilities() if self.state is ConnectionState.OFF else self.capabilities
 
     def _set(self, state: ConnectionState, error: ErrorInfo | None = None) -> None:
         self.state, self.error = state, error

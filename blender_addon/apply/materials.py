@@ -78,10 +78,8 @@ def principled_of(material: bpy.types.Material) -> bpy.types.Node | None:
 def _textured(
     old: bpy.types.Material | None, name: str, image: bpy.types.Image, uv_map: str, complete: bool
 ) -> bpy.types.Material:
-    if old is not None and principled_of(old) is not None:
-        material = old.copy()
-    else:
-        material = _plain(name, old)
+    reusable = old is not None and principled_of(old) is not None
+    material = old.copy() if reusable else _plain(name, old)
     material.name = f"Scumble {name}"
     shader = principled_of(material)
     texture = _texture_node(material.node_tree, shader, image, uv_map)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import threading
+from urllib.parse import unquote
 
 import bpy
 import numpy as np
@@ -217,6 +219,52 @@ def test_a_textured_file_survives_saving_and_loading(api, scene, tmp_path):
     assert bpy.data.objects["Plane"].active_material.name == "Scumble Plane"
     np.testing.assert_array_equal(pixels_of(bpy.data.images["Scumble Plane"]), pixels)
     assert "old stone" in bpy.data.images
+
+
+def test_the_material_exports_as_gltf_with_its_texture(api, scene, tmp_path):
+    plane = bpy.context.object
+    scene.camera.location.x = 1.0  # sees half of it
+    api.texture_from_view(api.generate(result_actions=set()), [plane])
+    bpy.ops.export_scene.gltf(filepath=str(tmp_path / "scene.gltf"), export_format="GLTF_SEPARATE")
+    exported = json.loads((tmp_path / "scene.gltf").read_text())
+    assert "baseColorTexture" in exported["materials"][0]["pbrMetallicRoughness"]
+    assert (tmp_path / unquote(exported["images"][0]["uri"])).stat().st_size > 1000
+
+
+def test_the_viewport_is_captured_and_its_picture_shown_over_it(api, addon, scene):
+    overlay = importlib.import_module(f"{addon.__name__}.apply.overlay")
+    before = fingerprint(scene)
+    record = api.generate(source="VIEWPORT", result_actions={"OVERLAY"}, width=48, height=40)
+    assert record.prepared["image/0"].pixels.shape == (40, 48, 3)
+    assert fingerprint(scene) == before
+    assert overlay.shown_job() == record.id
+    bpy.ops.scumble.show_overlay()
+    assert not overlay.is_shown()
+    bpy.ops.scumble.show_overlay()
+    assert overlay.shown_job() == record.id
+
+
+def test_previews_come_step_by_step_and_take_the_overlays_place(api, addon, scene):
+    overlay = importlib.import_module(f"{addon.__name__}.apply.overlay")
+    overlay.clear()
+    seen = []
+    api.generate(
+        num_inference_steps=6,
+        result_actions={"OVERLAY"},
+        on_preview=lambda record, pixels: seen.append((record.step, pixels.shape[2], overlay.shown_job() == record.id)),
+    )
+    assert seen
+    assert [step for step, _, _ in seen] == sorted({step for step, _, _ in seen})
+    assert {channels for _, channels, _ in seen} == {4}
+    assert overlay.is_shown()
+
+
+def test_a_batch_gives_as_many_pictures(api, scene):
+    record = api.generate(batch_size=2, result_actions={"IMAGE"})
+    assert list(record.prepared) == ["image/0", "image/1"]
+    again = api.generate(seed=6, result_actions=set())  # picture i has seed + i
+    np.testing.assert_array_equal(record.prepared["image/1"].pixels, again.prepared["image/0"].pixels)
+    assert len([image for image in bpy.data.images if image.name.startswith("old stone")]) == 2
 
 
 def test_nothing_is_left_running_after_disconnect(api, scene):
