@@ -19,7 +19,8 @@ from report import Report, parser
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "shared")]
-os.environ.setdefault("BLENDER_USER_RESOURCES", tempfile.mkdtemp(prefix="scumble-benchmark-"))
+profile = tempfile.TemporaryDirectory(prefix="scumble-benchmark-")
+os.environ["BLENDER_USER_RESOURCES"] = profile.name
 
 # The add-on's package without its own start-up code, which needs wheels that only an installed extension has.
 package = ModuleType("blender_addon")
@@ -138,5 +139,6 @@ def _quiet() -> Iterator[None]:
 
 if __name__ == "__main__":
     status = main()
+    profile.cleanup()
     sys.stdout.flush()
     os._exit(status)  # Blender's own end of process isn't safe with GPU objects alive
