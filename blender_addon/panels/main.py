@@ -163,7 +163,7 @@ def _draw_control(layout: bpy.types.UILayout, control: object, index: int, icon:
     if control.show_details:
         body.prop(control, "start")
         body.prop(control, "end")
-        body.prop(control, "model")
+        body.prop(control, "model", text="", placeholder="ControlNet, or empty")
         body.prop(control, "use_range")
         limits = body.column(align=True)
         limits.active = control.use_range
