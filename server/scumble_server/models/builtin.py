@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from platformdirs import user_cache_path
+from scumble_shared.runtime import data_dir
 
 __all__ = ["SEEDED_MANIFEST", "STARTER_FOLDER", "builtin_folder", "ensure_builtin", "seeded_folder"]
 
@@ -34,8 +34,7 @@ def builtin_folder() -> Path:
 
 
 def seeded_folder() -> Path:
-    """In the user's cache."""
-    return user_cache_path("scumble", appauthor=False) / f"seeded-model-{SEEDED_VERSION}"
+    return data_dir() / "cache" / f"seeded-model-{SEEDED_VERSION}"
 
 
 def ensure_builtin(folder: Path) -> None:

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from platformdirs import user_data_path
 from scumble_shared.job import DEFAULT_MODEL
+from scumble_shared.runtime import models_dir
 
 from .builtin import SEEDED_MANIFEST, builtin_folder
 from .detect import Weights, detect, family_name
@@ -36,7 +36,7 @@ def default_model_dirs() -> tuple[Path, ...]:
     """Folders searched when none are named: $SCUMBLE_MODELS (several, as in $PATH), else the user's data folder."""
     if named := os.environ.get("SCUMBLE_MODELS"):
         return tuple(Path(part) for part in named.split(os.pathsep) if part)
-    return (user_data_path("scumble", appauthor=False) / "models",)
+    return (models_dir(),)
 
 
 def scan(model_dirs: tuple[Path, ...] = (), builtin: bool = True) -> ModelIndex:
