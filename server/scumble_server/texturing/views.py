@@ -23,6 +23,8 @@ MARGIN = 1.06
 
 MIN_GAIN = 0.01
 MIN_COSINE = 0.2
+PATIENCE = 3
+"""Promising directions that may disappoint in a row before the search for further views ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,22 +104,22 @@ def automatic_views(
         unseen &= ~_sight(meshes, samples, view.camera)
     normals = torch.cat([points.normal for points, _ in samples], 1)
     directions = _directions().to(normals.device)
-    failures = 0
-    while len(views) < most and failures < 2 and len(directions):
+    poles, failures = 2, 0  # straight up and down, first in the list, are always tried
+    while len(views) < most and (poles > 0 or failures < PATIENCE) and len(directions):
         # Occlusion apart, the direction that the unseen parts face most is the one to try next.
         scores = (directions @ normals[:, unseen]).clamp(min=0.0).sum(1)
-        best = int(scores.argmax())
+        best = 0 if poles > 0 else int(scores.argmax())
         x, y, z = directions[best].tolist()
         directions = torch.cat([directions[:best], directions[best + 1 :]])
         azimuth, pitch = math.degrees(math.atan2(x, -y)) % 360.0, math.degrees(math.asin(max(-1.0, min(1.0, z))))
         view = place(meshes, azimuth, pitch, size, ortho=ortho)
         news = unseen & _sight(meshes, samples, view.camera)
-        if float(news.float().mean()) < MIN_GAIN:
-            failures += 1
-            continue
-        failures = 0
-        unseen &= ~news
-        views.append(view)
+        useful = float(news.float().mean()) >= MIN_GAIN
+        failures = 0 if useful or poles > 0 else failures + 1
+        poles -= 1
+        if useful:
+            unseen &= ~news
+            views.append(view)
     return views, 1.0 - float(unseen.float().mean())
 
 

@@ -22,8 +22,15 @@ from .surface import SurfacePoints, dot
 
 __all__ = ["Lookup", "ViewGeometry", "depth_edges", "look", "pixel_footprint", "sample", "soft_border", "view_geometry"]
 
-SLACK = 0.75
-"""Depth tolerance in pixel footprints, for a surface that faces the camera; it grows with the slope."""
+NEARER = (0.5, 0.5)
+"""How much nearer than a point the buffer may be, in pixel footprints: for a surface that faces the camera, and more
+per unit of slope. Anything beyond it hides the point."""
+
+FARTHER = (1.0, 1.5)
+"""The same for what is farther away. It hides nothing, and near a convex edge it still belongs to the surface."""
+
+ENOUGH = 0.3
+"""Bilinear weight that the pixels which show a point must have for it to count as seen."""
 
 MAX_SLOPE = 10.0
 """Depth change per pixel footprint beyond which a surface counts as seen edge-on (84 degrees)."""
@@ -259,19 +266,21 @@ def _judge(view: ViewGeometry, near: _Candidates) -> Lookup:
     depth = -near.position[2]
     footprint = pixel_footprint(camera, depth)
     slope = (torch.sqrt((1.0 - near.turned**2).clamp(min=0.0)) / near.turned.abs()).clamp(max=MAX_SLOPE)
-    tolerance = footprint * (slope + 1.0) * SLACK + depth.abs() * view.rounding
+    rounding = depth.abs() * view.rounding
+    band = torch.stack([-footprint * (slope * limit[1] + limit[0]) - rounding for limit in (NEARER, FARTHER)])
+    band[1] *= -1.0
     grid = near.grid.T.contiguous()
     sheet, border = grid_sample(
         view.sheet, grid[None, None], mode="bilinear", padding_mode="border", align_corners=False
     )[0, :, 0]
     away = sheet - depth if camera.is_orthographic else 1.0 / sheet.clamp(min=1e-30) - depth
     pixel = _pixel_of(near.grid, camera.width, camera.height)
-    shown = (away.abs() <= tolerance) & _same_side(view, pixel, near.turned, near.object_id)
+    shown = (away >= band[0]) & (away <= band[1]) & _same_side(view, pixel, near.turned, near.object_id)
 
     careful = torch.nonzero(view.careful[pixel])[:, 0]
-    taps, weights = _taps(view, near, careful, tolerance[careful])
+    taps, weights = _taps(view, near, careful, band[:, careful, None])
     total = weights.sum(1)
-    shown[careful] = total >= 0.5
+    shown[careful] = total >= ENOUGH
     kept = torch.nonzero(shown)[:, 0]
     rank = torch.cumsum(shown, 0) - 1
     own = torch.nonzero(shown[careful])[:, 0]
@@ -296,7 +305,7 @@ def _same_side(view: ViewGeometry, pixel: Tensor, turned: Tensor, object_id: int
     return same
 
 
-def _taps(view: ViewGeometry, near: _Candidates, which: Tensor, tolerance: Tensor) -> tuple[Tensor, Tensor]:
+def _taps(view: ViewGeometry, near: _Candidates, which: Tensor, band: Tensor) -> tuple[Tensor, Tensor]:
     """The four picture pixels around each point and their bilinear weights, 0 where they show something else."""
     camera, (rows, columns) = view.camera, view.image_size
     position, face, grid = near.position[:, which], near.face[:, which], near.grid[:, which]
@@ -316,7 +325,8 @@ def _taps(view: ViewGeometry, near: _Candidates, which: Tensor, tolerance: Tenso
     reach = pixel_footprint(camera, depth) * MAX_SLOPE * max(1.0, ratio_x, ratio_y)
     expected = _plane_depth(face[..., None], dot(face, position)[:, None], buffer_x, buffer_y, camera)
     expected = torch.minimum(torch.maximum(expected, depth - reach), depth + reach)
-    same = (view.depth[pixel] - expected).abs() <= tolerance[:, None]
+    away = view.depth[pixel] - expected
+    same = (away >= band[0]) & (away <= band[1])
     same &= _same_side(view, pixel, near.turned[which][:, None], near.object_id)
     return row * columns + column, torch.where(same, weight, 0.0)
 

@@ -23,8 +23,8 @@ from torch import Tensor
 
 torch.set_num_threads(1)
 
-SOLID = marble(20.0)
-SIZE = 512
+SOLID = marble(12.0)
+SIZE = 256
 
 
 def suzanne() -> Shape:
@@ -60,10 +60,12 @@ def agreement(texture: Texture, mesh: Mesh) -> float:
     return psnr(texture.image.view(-1, 3)[index][seen] / 255.0, colours[seen])
 
 
-@pytest.mark.parametrize(("shape", "coverage"), [(torus(), 0.99), (cube(cells=2), 0.99), (suzanne(), 0.85)])
-def test_eight_views_of_a_known_texture_give_it_back(shape: Shape, coverage: float) -> None:
+@pytest.mark.parametrize(
+    ("shape", "side", "coverage"), [(torus(), 256, 0.99), (cube(cells=2), 256, 0.99), (suzanne(), 512, 0.85)]
+)
+def test_eight_views_of_a_known_texture_give_it_back(shape: Shape, side: int, coverage: float) -> None:
     mesh = shape.mesh()
-    texture = bake(mesh, rig(mesh), SIZE)
+    texture = bake(mesh, rig(mesh, side), SIZE)
     assert texture.coverage > coverage
     assert agreement(texture, mesh) > 44.0
 
@@ -98,23 +100,29 @@ def test_baking_what_the_bake_looks_like_changes_nothing() -> None:
     assert psnr(first[covered] / 255.0, second[covered] / 255.0) > 40.0
 
 
-def test_seams_are_no_larger_than_the_texture_itself_makes_them() -> None:
-    """Across the cube's chart borders the same place is stored twice; both copies must agree."""
-    mesh = torus(margin=0.05).mesh()
-    image = bake(mesh, rig(mesh), SIZE).image.permute(2, 0, 1) / 255.0
-    v = torch.linspace(0.1, 0.9, 200)
-    inner, outer = 0.05, 0.95
+def seam_residual(image: Tensor, margin: float) -> float:
+    """Mean difference between the two copies of a torus' cuts, in a texture (3, S, S) looked up bilinearly."""
+    v = torch.linspace(0.1, 0.9, 400)
+    low, high = torch.full_like(v, margin), torch.full_like(v, 1.0 - margin)
 
     def at(u: Tensor, w: Tensor) -> Tensor:
         grid = torch.stack([u * 2.0 - 1.0, 1.0 - 2.0 * w], -1)[None, None]
         return torch.nn.functional.grid_sample(image[None], grid, align_corners=False)[0, :, 0]
 
-    along, across = (
-        (at(torch.full_like(v, e), v) for e in (inner, outer)),
-        (at(v, torch.full_like(v, e)) for e in (inner, outer)),
-    )
-    for left, right in (tuple(along), tuple(across)):
-        assert float((left - right).abs().mean()) < 1.5 / 255.0
+    across = (at(low, v) - at(high, v)).abs().mean() + (at(v, low) - at(v, high)).abs().mean()
+    return float(across) / 2.0
+
+
+def test_seams_are_no_larger_than_the_texture_itself_makes_them() -> None:
+    mesh = torus(margin=0.05).mesh()
+    baked = bake(mesh, rig(mesh, 512), SIZE).image.permute(2, 0, 1) / 255.0
+    index, colours = truth(mesh, SIZE)
+    ideal = torch.zeros(SIZE * SIZE, 3)
+    ideal[index] = colours.float()
+    target, source = nearest_filled(rasterise(mesh, SIZE).covered, padding(SIZE))
+    ideal[target] = ideal[source]
+    ideal = ideal.view(SIZE, SIZE, 3).permute(2, 0, 1)
+    assert seam_residual(baked, 0.05) <= 1.05 * seam_residual(ideal, 0.05)
 
 
 def test_unseen_texels_take_the_colour_of_their_surroundings_in_space() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 torch.set_num_threads(1)
 
-SIDE = 128
+SIDE = 96
 
 
 def scene(count: int) -> tuple[list, list, Tensor, Tensor]:
@@ -107,7 +107,7 @@ def test_latents_are_synchronised_like_pictures() -> None:
 
 def test_shared_noise_is_the_same_place_for_place_and_still_normal() -> None:
     meshes, cameras, _, hit = scene(8)
-    plan = plan_sync(meshes, cameras, (SIDE, SIDE), 1024)
+    plan = plan_sync(meshes, cameras, (SIDE, SIDE), 512)
     own = torch.randn(8, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
     noise = plan.share_noise(own, torch.Generator().manual_seed(2))
     on_mesh = noise[hit]

@@ -62,7 +62,7 @@ def test_a_disc_of_shadow_lies_behind_a_ball_and_nowhere_else(camera: Camera) ->
     inside = np.abs(world).max(1) < 1.0 - pixel  # off the plane's own silhouette
     assert seen[inside & (distance > 0.3 + pixel)].all()
     wrong = (seen == (distance < 0.3))[inside].mean()
-    assert wrong < 0.002
+    assert wrong < 0.003
 
 
 def test_paper_thin_walls_do_not_let_paint_through() -> None:
