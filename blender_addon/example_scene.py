@@ -114,7 +114,7 @@ def _light(scene: bpy.types.Scene) -> None:
     thing.rotation_euler = (math.radians(48.0), math.radians(12.0), math.radians(35.0))
     scene.collection.objects.link(thing)
     world = bpy.data.worlds.new("Scumble World")
-    if hasattr(world, "use_nodes") and bpy.app.version < (5, 0, 0):
+    if bpy.app.version < (5, 0, 0):
         world.use_nodes = True
     world.node_tree.nodes["Background"].inputs["Color"].default_value = (0.2, 0.24, 0.3, 1.0)
     scene.world = world

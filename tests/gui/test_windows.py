@@ -20,11 +20,12 @@ OUTPUT = REPOSITORY / "gui_output"
 
 
 @pytest.fixture(params=gui_root.SUITES)
-def shared(request: pytest.FixtureRequest) -> Path:
+def shared(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder that both sides see, with the extension in it."""
     folder = OUTPUT / request.param
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    monkeypatch.setenv("SCUMBLE_HOME", str(folder / "scumble"))
     built = subprocess.run(
         [sys.executable, "-m", "scumble_server.cli", "build-addon"], check=True, capture_output=True, text=True
     )
@@ -34,9 +35,8 @@ def shared(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture
-def server(shared: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def server(shared: Path) -> Iterator[None]:
     """A server that Blender finds by its record."""
-    monkeypatch.setenv("SCUMBLE_HOME", str(shared / "scumble"))
     command = [sys.executable, "-m", "scumble_server.cli", "serve", "--port", "0", "--exit-with-stdin"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -21,7 +21,9 @@ def extension_zip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built by the command, in the server's environment."""
     folder = tmp_path_factory.mktemp("dist")
     command = [SERVER_PYTHON, "-m", "scumble_server.cli", "build-addon", "--output", folder]
-    subprocess.run(list(map(str, command)), check=True, capture_output=True, cwd=ROOT, timeout=120)
+    # Building leaves word where the server is; not in the home of whoever runs the tests.
+    environment = {**os.environ, "SCUMBLE_HOME": str(folder / "home")}
+    subprocess.run(list(map(str, command)), check=True, capture_output=True, cwd=ROOT, env=environment, timeout=120)
     return next(folder.glob("*.zip"))
 
 

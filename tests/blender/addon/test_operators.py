@@ -211,3 +211,15 @@ def test_the_settings_of_a_picture_can_be_taken_over(part, settings):
     assert taken == ("castle", "fog", "small", 77, "euler")
     assert settings.lock_seed
     assert settings.num_inference_steps == 9
+
+
+def test_the_example_scene_comes_beside_the_others_and_is_ready_to_generate(settings):
+    scene = bpy.context.scene
+    before = {thing.name for thing in scene.objects}
+    bpy.ops.scumble.add_example_scene()
+    assert {thing.name for thing in scene.objects} == before
+    added = bpy.context.window.scene
+    assert added != scene
+    assert added.camera is not None
+    assert all(thing.data.uv_layers for thing in added.objects if thing.type == "MESH")
+    assert bpy.ops.scumble.generate.poll()
