@@ -18,12 +18,15 @@ __all__ = [
     "CONTROL_KINDS",
     "DEFAULT_MODEL",
     "SAMPLERS",
+    "TEXTURE_METHODS",
     "Control",
     "ControlImagesJob",
     "GenerateJob",
     "Job",
     "MeshRef",
     "ProjectJob",
+    "TextureJob",
+    "TextureView",
     "View",
     "tensors_of",
 ]
@@ -35,6 +38,8 @@ CONTROL_KINDS = ("depth", "normal", "canny", "lineart", "segmentation")
 """Control images the server derives from a :class:`View`."""
 
 SAMPLERS = ("ddim", "euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "unipc", "lcm")
+
+TEXTURE_METHODS = ("synchronised", "sequential")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +163,62 @@ class ProjectJob:
     task: Literal["project"] = "project"
 
 
-Job = GenerateJob | ControlImagesJob | ProjectJob
+@dataclass(frozen=True, slots=True)
+class TextureView:
+    """One of the views a :class:`TextureJob` looks from.
+
+    camera: what is seen, and the size of the picture; sides are rounded up to whole latents, the frame staying the
+    same. prompt: what this view alone shows, added to the job's. image: this view's picture is ready (uint8 H x W x 3,
+    any size, the camera's frame) and locked: it isn't generated, and the others are made to go with it.
+    """
+
+    camera: Camera
+    prompt: str = ""
+    image: Digest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TextureJob:
+    """Texture all around: pictures of the meshes from many views that agree, fused into the meshes' own UVs.
+
+    views: all of one size; none at all has the server place them, square, of side ``view_size``. If all are locked,
+    nothing is generated and they are only fused: the way to bake once more. Nothing but ``meshes`` is in the pictures.
+    view_words: "front view", "side view", ... are added to each view's prompt; the front is what looks towards -y.
+    controls: without ``image``; the server makes each view's from the meshes, with one depth range for all views.
+    method: "synchronised" denoises all views at once and has them agree in every step; "sequential" takes one after the
+    other, each beginning with what those before it show, which needs less memory.
+    sync_end: the part of the steps in which synchronised views are made to agree, a fraction from the first step.
+    base: what to keep where no view sees the surface (uint8 S x S x 4, where its alpha is 255; one per mesh or none at
+    all). Without it such places take on the colours around them.
+    texture_size: side of the square textures, texels. angle_exponent: weight of a view is
+    cos(angle to viewer) ** angle_exponent.
+    View ``i`` has seed ``seed + i``.
+    Results: "view/0", "view/1", ... uint8 H x W x 3, locked ones unchanged, and per mesh "texture/NAME" uint8 S x S x 4
+    (sRGB, top row first, alpha = 255) and "weight/NAME" uint8 S x S (255 = seen well, 0 = filled in or the base's).
+    The provenance has the cameras: "views" [{"camera", "words", "locked"}].
+    """
+
+    prompt: str
+    meshes: tuple[MeshRef, ...]
+    negative_prompt: str = ""
+    model: str = DEFAULT_MODEL
+    views: tuple[TextureView, ...] = ()
+    view_size: int = 512
+    view_words: bool = True
+    controls: tuple[Control, ...] = ()
+    sampler: str = "dpmpp_2m_karras"
+    num_inference_steps: int = 20
+    guidance_scale: float = 7.0
+    seed: int = 0
+    method: str = "synchronised"
+    sync_end: float = 0.8
+    base: tuple[Digest, ...] = ()
+    texture_size: int = 1024
+    angle_exponent: float = 3.0
+    task: Literal["texture"] = "texture"
+
+
+Job = GenerateJob | ControlImagesJob | ProjectJob | TextureJob
 
 
 def tensors_of(value: object) -> Iterator[Digest]:

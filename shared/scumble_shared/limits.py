@@ -31,6 +31,7 @@ class Limits:
     batch_size: int = 16
     controls: int = 8
     meshes: int = 256
+    views: int = 64  # of one texture job
     triangles: int = 4_000_000
     queued_jobs: int = 64  # per connection
     connections: int = 32

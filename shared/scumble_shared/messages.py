@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .errors import ErrorInfo
-from .job import ControlImagesJob, GenerateJob, ProjectJob
+from .job import ControlImagesJob, GenerateJob, ProjectJob, TextureJob
 from .limits import Limits
 from .tensor import Digest
 
@@ -261,7 +261,7 @@ class Submit:
     """job_id: made by the client (a UUID). previews: whether to send Preview events."""
 
     job_id: str
-    job: GenerateJob | ControlImagesJob | ProjectJob
+    job: GenerateJob | ControlImagesJob | ProjectJob | TextureJob
     previews: bool = True
     type: Literal["submit"] = "submit"
 

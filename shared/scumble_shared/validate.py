@@ -24,7 +24,20 @@ from .checks import (
 )
 from .errors import ErrorCode, Remedy, RemedyAction, ScumbleError
 from .facts import TensorFacts, facts_of
-from .job import CONTROL_KINDS, SAMPLERS, Control, ControlImagesJob, GenerateJob, Job, MeshRef, ProjectJob, View
+from .job import (
+    CONTROL_KINDS,
+    SAMPLERS,
+    TEXTURE_METHODS,
+    Control,
+    ControlImagesJob,
+    GenerateJob,
+    Job,
+    MeshRef,
+    ProjectJob,
+    TextureJob,
+    TextureView,
+    View,
+)
 from .limits import DEFAULT_LIMITS, SIZE_MULTIPLE, Limits
 from .messages import Capabilities, ControlNetInfo, ModelInfo
 
@@ -70,23 +83,17 @@ def validate_job(
             _check_controls(job.controls, job.view, _model(job.model, known), known, limits, facts or {})
         case ProjectJob():
             _check_project(job, limits, facts or {})
+        case TextureJob():
+            _check_texture(job, limits, known, facts or {})
 
 
 # --- generate ---------------------------------------------------------------------------------------
 
 
 def _check_generate(job: GenerateJob, limits: Limits, known: Capabilities | None, facts: Facts) -> None:
-    _check_prompt(job.prompt, "job.prompt", limits)
-    _check_prompt(job.negative_prompt, "job.negative_prompt", limits)
-    model = _model(job.model, known)
+    model = _check_sampling(job, limits, known)
     _check_size(job.width, job.height, limits)
     check_range(job.batch_size, 1, limits.batch_size, "job.batch_size")
-    samplers = known.samplers if known is not None else SAMPLERS
-    if job.sampler not in samplers:
-        raise invalid("job.sampler", f"{quoted(job.sampler)} isn't a sampler here; there are {', '.join(samplers)}")
-    check_range(job.num_inference_steps, 1, limits.num_inference_steps, "job.num_inference_steps")
-    check_range(job.guidance_scale, 0.0, limits.guidance_scale, "job.guidance_scale")
-    check_range(job.seed, 0, SEED_MAX - limits.batch_size, "job.seed")
     check_range(job.denoising_strength, 0.0, 1.0, "job.denoising_strength")
     if job.view is not None:
         check_view(job.view, limits, facts)
@@ -97,6 +104,20 @@ def _check_generate(job: GenerateJob, limits: Limits, known: Capabilities | None
     check_picture_size(image, "job.init_image", limits)
     height, width = (image.shape[0], image.shape[1]) if image else (None, None)
     check_tensor(job.mask, "job.mask", ("uint8",), ((height, width),), facts)
+
+
+def _check_sampling(job: GenerateJob | TextureJob, limits: Limits, known: Capabilities | None) -> ModelInfo | None:
+    """What all generating tasks have. None while the server's models aren't known."""
+    _check_prompt(job.prompt, "job.prompt", limits)
+    _check_prompt(job.negative_prompt, "job.negative_prompt", limits)
+    model = _model(job.model, known)
+    samplers = known.samplers if known is not None else SAMPLERS
+    if job.sampler not in samplers:
+        raise invalid("job.sampler", f"{quoted(job.sampler)} isn't a sampler here; there are {', '.join(samplers)}")
+    check_range(job.num_inference_steps, 1, limits.num_inference_steps, "job.num_inference_steps")
+    check_range(job.guidance_scale, 0.0, limits.guidance_scale, "job.guidance_scale")
+    check_range(job.seed, 0, SEED_MAX - max(limits.batch_size, limits.views), "job.seed")
+    return model
 
 
 def _check_prompt(text: str, path: str, limits: Limits) -> None:
@@ -196,28 +217,28 @@ def _check_controls(
     limits: Limits,
     facts: Facts,
 ) -> None:
-    if len(controls) > limits.controls:
-        raise ScumbleError(
-            ErrorCode.TOO_LARGE,
-            f"{len(controls)} controls; at most {limits.controls} are accepted",
-            field="job.controls",
-            remedy=_remove_control(limits.controls),
-        )
     for index, control in enumerate(controls):
         path = f"job.controls[{index}]"
-        check_range(control.strength, 0.0, STRENGTH_MAX, f"{path}.strength")
-        check_range(control.start, 0.0, 1.0, f"{path}.start")
-        check_range(control.end, 0.0, 1.0, f"{path}.end")
-        if control.start > control.end:
-            raise invalid(f"{path}.end", f"{control.end:g} is before the start, {control.start:g}")
-        _check_control_range(control, path)
+        _check_control_values(control, path, index, limits)
         _check_control_source(control, view, known, path, index)
         _check_controlnet(control, model, known, path, index)
         image = check_tensor(control.image, f"{path}.image", ("uint8",), ((None, None, 3),), facts)
         check_picture_size(image, f"{path}.image", limits)
 
 
-def _check_control_range(control: Control, path: str) -> None:
+def _check_control_values(control: Control, path: str, index: int, limits: Limits) -> None:
+    if index >= limits.controls:
+        raise ScumbleError(
+            ErrorCode.TOO_LARGE,
+            f"at most {limits.controls} controls are accepted",
+            field="job.controls",
+            remedy=_remove_control(index),
+        )
+    check_range(control.strength, 0.0, STRENGTH_MAX, f"{path}.strength")
+    check_range(control.start, 0.0, 1.0, f"{path}.start")
+    check_range(control.end, 0.0, 1.0, f"{path}.end")
+    if control.start > control.end:
+        raise invalid(f"{path}.end", f"{control.end:g} is before the start, {control.start:g}")
     for value, name in ((control.near, "near"), (control.far, "far")):
         if value is not None and not (math.isfinite(value) and value > 0.0):
             raise invalid(f"{path}.{name}", f"{value:g}; a depth greater than zero is expected")
@@ -304,10 +325,15 @@ def _choose_controlnet(fitting: Sequence[ControlNetInfo]) -> Remedy:
 
 def _check_project(job: ProjectJob, limits: Limits, facts: Facts) -> None:
     check_view(job.view, limits, facts)
-    check_range(job.texture_size, 1, limits.texture_side, "job.texture_size")
-    check_range(job.angle_exponent, 0.0, ANGLE_EXPONENT_MAX, "job.angle_exponent")
     image = check_tensor(job.image, "job.image", ("uint8",), ((None, None, 3), (None, None, 4)), facts)
     check_picture_size(image, "job.image", limits)
+    _check_textures(job, limits, facts)
+
+
+def _check_textures(job: ProjectJob | TextureJob, limits: Limits, facts: Facts) -> None:
+    """Meshes, and how large and from what their textures are made."""
+    check_range(job.texture_size, 1, limits.texture_side, "job.texture_size")
+    check_range(job.angle_exponent, 0.0, ANGLE_EXPONENT_MAX, "job.angle_exponent")
     if not job.meshes:
         raise ScumbleError(
             ErrorCode.SCENE,
@@ -331,6 +357,55 @@ def _check_project(job: ProjectJob, limits: Limits, facts: Facts) -> None:
     side = job.texture_size
     for index, digest in enumerate(job.base):
         check_tensor(digest, f"job.base[{index}]", ("uint8",), ((side, side, 4),), facts)
+
+
+def _check_texture(job: TextureJob, limits: Limits, known: Capabilities | None, facts: Facts) -> None:
+    model = _check_sampling(job, limits, known)
+    if job.method not in TEXTURE_METHODS:
+        raise invalid("job.method", f"{quoted(job.method)} isn't a method; there are {', '.join(TEXTURE_METHODS)}")
+    check_range(job.sync_end, 0.0, 1.0, "job.sync_end")
+    if not job.views:
+        largest = min(limits.generate_side, math.isqrt(limits.generate_pixels))
+        check_range(job.view_size, limits.generate_side_min, largest, "job.view_size")
+    for index, control in enumerate(job.controls):
+        path = f"job.controls[{index}]"
+        _check_control_values(control, path, index, limits)
+        if control.image is not None:
+            raise invalid(f"{path}.image", "one picture can't be right for many views; they are made from the meshes")
+        if control.kind not in CONTROL_KINDS:
+            raise ScumbleError(
+                ErrorCode.INVALID_FIELD,
+                f"{quoted(control.kind)} can't be made from meshes; there are {', '.join(CONTROL_KINDS)}",
+                field=f"{path}.kind",
+                remedy=_remove_control(index),
+            )
+        _check_controlnet(control, model, known, path, index)
+    check_range(len(job.views), 0, limits.views, "job.views")
+    for index, view in enumerate(job.views):
+        _check_texture_view(view, f"job.views[{index}]", job.views[0], limits, facts)
+    _check_textures(job, limits, facts)
+
+
+def _check_texture_view(view: TextureView, path: str, first: TextureView, limits: Limits, facts: Facts) -> None:
+    check_camera(view.camera, limits, f"{path}.camera")
+    width, height = view.camera.width, view.camera.height
+    if max(width, height) > limits.generate_side or width * height > limits.generate_pixels:
+        fitting = _fitting_size(width, height, limits)
+        raise ScumbleError(
+            ErrorCode.TOO_LARGE,
+            f"{width} x {height} pixels; at most {limits.generate_side} a side are generated",
+            field=f"{path}.camera.width",
+            remedy=Remedy(f"Use {fitting}", RemedyAction.REDUCE_SIZE, fitting),
+        )
+    if (width, height) != (first.camera.width, first.camera.height):
+        raise invalid(
+            f"{path}.camera.width",
+            f"{width} x {height} pixels, but the first view has {first.camera.width} x {first.camera.height}; "
+            "views of one job are of one size",
+        )
+    _check_prompt(view.prompt, f"{path}.prompt", limits)
+    image = check_tensor(view.image, f"{path}.image", ("uint8",), ((None, None, 3),), facts)
+    check_picture_size(image, f"{path}.image", limits)
 
 
 def _check_mesh(mesh: MeshRef, path: str, facts: Facts) -> int:

@@ -12,7 +12,18 @@ from hypothesis.extra import numpy as hnp
 from messages_made_up import error_code, of
 from scumble_shared.camera import Camera, look_at, orthographic, pack_matrix, perspective
 from scumble_shared.errors import ErrorCode, RemedyAction, ScumbleError
-from scumble_shared.job import SAMPLERS, Control, ControlImagesJob, GenerateJob, Job, MeshRef, ProjectJob, View
+from scumble_shared.job import (
+    SAMPLERS,
+    Control,
+    ControlImagesJob,
+    GenerateJob,
+    Job,
+    MeshRef,
+    ProjectJob,
+    TextureJob,
+    TextureView,
+    View,
+)
 from scumble_shared.limits import Limits
 from scumble_shared.messages import Capabilities, ControlNetInfo, ModelInfo, UnusableModel
 from scumble_shared.tensor import digest_of
@@ -21,7 +32,7 @@ from scumble_shared.validate import check_camera, check_model_id, facts_of, vali
 H, W = 6, 8
 CAMERA = Camera(look_at((3.0, 1.0, 2.0), (0.0, 0.0, 0.0)), perspective(0.9, W / H, 0.1, 100.0), W, H, 0.1, 100.0)
 KNOWN = Capabilities(
-    tasks=("generate", "control_images", "project"),
+    tasks=("generate", "control_images", "project", "texture"),
     samplers=SAMPLERS,
     models=(ModelInfo("starter", "Starter", "sd15", "euler", 20, 7.0, 512, 512, control_kinds=("depth", "normal")),),
     controlnets=(
@@ -75,6 +86,11 @@ class Bench:
     def mesh(self, **changes):
         return self.project(meshes=(replace(self.project().meshes[0], **changes),))
 
+    def texture(self, **changes):
+        views = (TextureView(CAMERA, "with a door"), TextureView(CAMERA, image=self.digest["image"]))
+        job = TextureJob("a ruin", self.project().meshes, views=views, controls=(Control("depth"),), texture_size=64)
+        return replace(job, **changes)
+
     def error(self, job, limits=None, known=KNOWN):
         with pytest.raises(ScumbleError) as caught:
             validate_job(job, limits or Limits(), known, self.facts)
@@ -92,6 +108,8 @@ class TestWhatMakesSensePasses:
         BENCH.passes(BENCH.generate())
         BENCH.passes(ControlImagesJob((Control("depth"),), BENCH.view()))
         BENCH.passes(BENCH.project(base=(BENCH.digest["base"],)))
+        BENCH.passes(BENCH.texture(base=(BENCH.digest["base"],)))
+        BENCH.passes(BENCH.texture(views=()))
         BENCH.passes(BENCH.generate(init_image=BENCH.digest["image"], mask=BENCH.digest["mask"]))
 
     def test_an_orthographic_camera_that_sees_behind_itself(self):
@@ -347,6 +365,48 @@ class TestTexturing:
         mesh = BENCH.project().meshes[0]
         error = BENCH.error(BENCH.project(meshes=(mesh, replace(mesh, name="Other"))))
         assert error.field == "job.meshes[1].object_id"
+
+
+class TestTexturingAllAround:
+    @pytest.mark.parametrize(
+        ("changes", "field"),
+        [
+            ({"method": "magic"}, "job.method"),
+            ({"sync_end": 1.5}, "job.sync_end"),
+            ({"view_size": 0, "views": ()}, "job.view_size"),
+            ({"view_size": 4097, "views": ()}, "job.view_size"),
+            ({"sampler": "magic"}, "job.sampler"),
+            ({"seed": -1}, "job.seed"),
+            ({"texture_size": 0}, "job.texture_size"),
+            ({"meshes": ()}, "job.meshes"),
+            ({"base": (BENCH.digest["image"],)}, "job.base[0]"),
+            ({"controls": (Control("depth", image=BENCH.digest["image"]),)}, "job.controls[0].image"),
+            ({"controls": (Control("pose"),)}, "job.controls[0].kind"),
+            ({"controls": (Control("depth", strength=-1.0),)}, "job.controls[0].strength"),
+            ({"controls": (Control("depth", model="cn-depth-xl"),)}, "job.controls[0].model"),
+        ],
+    )
+    def test_is_refused(self, changes, field):
+        assert BENCH.error(BENCH.texture(**changes)).field == field
+
+    @pytest.mark.parametrize(
+        ("view", "field"),
+        [
+            (TextureView(replace(CAMERA, near=0.0)), "camera.near"),
+            (TextureView(replace(CAMERA, width=W * 2)), "camera.width"),
+            (TextureView(CAMERA, "x" * 20_000), "prompt"),
+            (TextureView(CAMERA, image=BENCH.digest["depth"]), "image"),
+        ],
+    )
+    def test_views_are_refused(self, view, field):
+        job = BENCH.texture(views=(TextureView(CAMERA), view))
+        assert BENCH.error(job).field == f"job.views[1].{field}"
+
+    def test_views_too_many_or_too_large(self):
+        BENCH.passes(BENCH.texture(), Limits(views=2, generate_side=W))
+        assert BENCH.error(BENCH.texture(), Limits(views=1)).field == "job.views"
+        error = BENCH.error(BENCH.texture(views=(TextureView(CAMERA),)), Limits(generate_side=W - 1))
+        assert (error.code, error.field) == (ErrorCode.TOO_LARGE, "job.views[0].camera.width")
 
 
 class TestFacts:

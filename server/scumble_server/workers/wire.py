@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 from scumble_shared.errors import ErrorInfo
-from scumble_shared.job import ControlImagesJob, GenerateJob, ProjectJob
+from scumble_shared.job import ControlImagesJob, GenerateJob, ProjectJob, TextureJob
 from scumble_shared.messages import Capabilities
 from scumble_shared.schema import decode, encode
 from scumble_shared.tensor import AnyArray, Digest
@@ -44,7 +44,7 @@ class Work:
     """Do this job now. digests: of the tensors that follow, in their order."""
 
     job_id: str
-    job: GenerateJob | ControlImagesJob | ProjectJob
+    job: GenerateJob | ControlImagesJob | ProjectJob | TextureJob
     digests: tuple[Digest, ...] = ()
     previews: bool = True
     type: Literal["work"] = "work"

@@ -13,7 +13,16 @@ from hypothesis.extra import numpy as arrays
 from scumble_server.workers import wire
 from scumble_shared.camera import Camera, look_at, perspective
 from scumble_shared.errors import ErrorCode, ErrorInfo, Remedy, RemedyAction
-from scumble_shared.job import Control, ControlImagesJob, GenerateJob, MeshRef, ProjectJob, View
+from scumble_shared.job import (
+    Control,
+    ControlImagesJob,
+    GenerateJob,
+    MeshRef,
+    ProjectJob,
+    TextureJob,
+    TextureView,
+    View,
+)
 from scumble_shared.messages import Capabilities, ControlNetInfo, ModelInfo
 from scumble_shared.tensor import DTYPES
 
@@ -28,6 +37,7 @@ MESSAGES = [
     wire.Work("j", GenerateJob("prompt ü", controls=(Control("depth", near=1.0),), view=VIEW), ("d" * 64,), False),
     wire.Work("j", ControlImagesJob((Control("normal"),), VIEW)),
     wire.Work("j", ProjectJob("i" * 64, VIEW, (MeshRef("Cube", 1, CAMERA.view, "v", "t", "n", "u"),), ("b" * 64,))),
+    wire.Work("j", TextureJob("p", (), views=(TextureView(CAMERA, "door", "i" * 64),), method="sequential")),
     wire.CancelWork("j"),
     wire.PreviewTaken(),
     wire.StopWorker(),
