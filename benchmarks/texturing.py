@@ -1,8 +1,8 @@
 """Texturing measured against known truth, without any model: coverage, fidelity, occlusion, seams, time and memory.
 
 A solid texture is photographed from the cameras, baked back and compared with itself. Reference numbers in the notes
-are those of a plain bake (Suzanne, 1024² pictures and texture, the same eight cameras). Its solid texture isn't known;
-ours has waves of a sixth of the object's radius, at which views 1.5 pixels off cost as much as they did there.
+are those of a plain bake (Suzanne, 1024² pictures and texture, the same eight cameras). What texture they were taken
+with isn't known, so fidelity compares in kind, not to the decibel; ours has waves of a sixth of the object's radius.
 """
 
 from __future__ import annotations
