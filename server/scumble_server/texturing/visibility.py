@@ -120,8 +120,8 @@ def view_geometry(
     careful = _uneven(camera, depth, rounding) | edges
     if facing is not None:
         careful |= _differs(facing)
-    careful = _grow(careful & torch.isfinite(depth), math.ceil(scale) + 1)
-    finite = torch.where(torch.isfinite(depth), depth, 1e30)
+    careful = _grow(careful & (depth < torch.inf), math.ceil(scale) + 1)
+    finite = depth.clamp(max=1e30)
     sheet = finite if camera.is_orthographic else 1.0 / finite.clamp(min=1e-30)
     return ViewGeometry(
         camera=camera,
@@ -141,13 +141,14 @@ def depth_edges(camera: Camera, depth: Tensor, object_id: Tensor | None = None) 
 
     A step between neighbours is an edge if the slope on neither side explains it, or if the object changes.
     """
-    edges = torch.zeros_like(depth, dtype=torch.bool)
+    edges, hit = torch.zeros_like(depth, dtype=torch.bool), depth < torch.inf
     for axis in (0, 1):
         length = depth.shape[axis]
         if length < 2:
             continue
         low, high = depth.narrow(axis, 0, length - 1), depth.narrow(axis, 1, length - 1)
-        both = torch.isfinite(low) & torch.isfinite(high)
+        low_hit, high_hit = hit.narrow(axis, 0, length - 1), hit.narrow(axis, 1, length - 1)
+        both = low_hit & high_hit
         step = torch.where(both, (high - low).abs(), 0.0)
         before, after = step.roll(1, axis), step.roll(-1, axis)
         before.narrow(axis, 0, 1).zero_()
@@ -155,7 +156,7 @@ def depth_edges(camera: Camera, depth: Tensor, object_id: Tensor | None = None) 
         footprint = pixel_footprint(camera, torch.where(both, torch.minimum(low, high), 1.0))
         slope = torch.minimum(torch.maximum(before, after), footprint * MAX_SLOPE)
         jump = step > 3.0 * footprint + 1.5 * slope
-        jump |= torch.isfinite(low) != torch.isfinite(high)
+        jump |= low_hit != high_hit
         if object_id is not None:
             jump |= object_id.narrow(axis, 0, length - 1) != object_id.narrow(axis, 1, length - 1)
         edges.narrow(axis, 0, length - 1).logical_or_(jump)
