@@ -7,19 +7,27 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
 from ..service import JobHooks
 
-__all__ = ["Extension", "Residuals", "Step", "Text", "denoise"]
+__all__ = ["AtOnce", "Extension", "Residuals", "Step", "Text", "denoise"]
+
+
+@dataclass(slots=True)
+class AtOnce:
+    """images: how many of a batch the UNet and the ControlNets are shown at a time. Lowered when memory runs out."""
+
+    images: int
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Embeddings, 1 x tokens x width. negative: None runs without classifier-free guidance."""
+    """Embeddings, 1 x tokens x width, or one for each image, B x tokens x width. negative: None runs without
+    classifier-free guidance."""
 
     positive: torch.Tensor
     negative: torch.Tensor | None
@@ -33,7 +41,8 @@ class Step:
     index: 0 ... count - 1. timestep: 0-d tensor. signal: part of the image left in the noise, 0 to 1.
     latents: B x C x h x w, float32, as the scheduler keeps them. model_input: scaled for the UNet, 2B with guidance
     (negative half first), in the UNet's number format. text: 2B or B x tokens x width. prediction: of the UNet after
-    guidance, B x C x h x w float32; only after the step.
+    guidance, B x C x h x w float32; only after the UNet ran. images: which of the batch these are; all of them, except
+    where a large batch is shown to the UNet in parts.
     """
 
     index: int
@@ -45,6 +54,7 @@ class Step:
     text: torch.Tensor
     prediction_type: str
     prediction: torch.Tensor | None = None
+    images: slice = field(default_factory=lambda: slice(None))
 
     def clean(self) -> torch.Tensor:
         """The image as the model sees it at this step, B x C x h x w latents: noise-free, soft at first."""
@@ -54,6 +64,13 @@ class Step:
         if self.prediction_type == "v_prediction":
             return self.signal * noisy - noise * self.prediction
         return (noisy - noise * self.prediction) / self.signal.clamp_min(1e-4)
+
+    def moved(self, change: torch.Tensor) -> torch.Tensor:
+        """The prediction for which :meth:`clean` would be what it is plus ``change``, B x C x h x w."""
+        assert self.prediction is not None, "there is no prediction before the UNet ran"
+        noise = (1.0 - self.signal**2).clamp_min(1e-8) ** 0.5
+        slope = 1.0 if self.prediction_type == "v_prediction" else self.signal
+        return self.prediction - change * (slope / noise)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +92,10 @@ class Extension:
         """Channels to append to the UNet's input, shaped like ``step.model_input`` but for their number."""
         return None
 
+    def predicted(self, step: Step) -> torch.Tensor | None:
+        """The prediction to go on with, shaped like ``step.prediction``; None leaves it."""
+        return None
+
     def after_step(self, step: Step, latents: torch.Tensor) -> torch.Tensor:
         """The latents to go on with. ``step.latents`` are those from before."""
         return latents
@@ -90,11 +111,13 @@ def denoise(
     generators: Sequence[torch.Generator],
     extensions: Sequence[Extension],
     hooks: JobHooks,
+    at_once: AtOnce | None = None,
 ) -> torch.Tensor:
     """Clean latents from noisy ones, B x C x h x w float32.
 
     unet: diffusers UNet2DConditionModel. scheduler: with its timesteps set, of which ``timesteps`` are the last.
-    generators: one per image, for samplers that add noise. Raises JobCancelled between steps.
+    generators: one per image, for samplers that add noise. at_once: None shows the UNet the whole batch.
+    Raises JobCancelled between steps.
     """
     batch, guided = latents.shape[0], text.negative is not None
     halves = [text.positive] if text.negative is None else [text.negative, text.positive]
@@ -114,15 +137,71 @@ def denoise(
             text=embeddings,
             prediction_type=scheduler.config.prediction_type,
         )
-        prediction = _predict(unet, step, extensions, timestep_condition).float()
-        if guided:
-            negative, positive = prediction.chunk(2)
-            prediction = negative + text.guidance_scale * (positive - negative)
-        step.prediction = prediction
-        latents = scheduler.step(prediction, timestep, latents, **extra, return_dict=False)[0]
+        if at_once is None:
+            step.prediction = _guided(unet, step, extensions, timestep_condition, text)
+        else:
+            step.prediction = _in_parts(unet, step, extensions, timestep_condition, text, at_once, hooks)
+        for extension in extensions:
+            changed = extension.predicted(step)
+            step.prediction = step.prediction if changed is None else changed
+        latents = scheduler.step(step.prediction, timestep, latents, **extra, return_dict=False)[0]
         for extension in extensions:
             latents = extension.after_step(step, latents)
     return latents
+
+
+def _in_parts(
+    unet: Any,
+    step: Step,
+    extensions: Sequence[Extension],
+    timestep_condition: torch.Tensor | None,
+    text: Text,
+    at_once: AtOnce,
+    hooks: JobHooks,
+) -> torch.Tensor:
+    """The same as all at once, but for what rounding makes of another batch size."""
+    batch, done = step.latents.shape[0], 0
+    found = []
+    while done < batch:
+        hooks.check_cancelled()
+        part = slice(done, min(done + at_once.images, batch))
+        condition = None if timestep_condition is None else timestep_condition[part]
+        try:
+            found.append(_guided(unet, _part(step, part), extensions, condition, text))
+        except torch.OutOfMemoryError:
+            if at_once.images == 1:
+                raise
+            at_once.images = (at_once.images + 1) // 2
+            continue
+        done = part.stop
+    return torch.cat(found)
+
+
+def _part(step: Step, images: slice) -> Step:
+    batch = step.latents.shape[0]
+    if images.stop - images.start == batch:
+        return step
+
+    def of(values: torch.Tensor) -> torch.Tensor:
+        return torch.cat([half[images] for half in values.split(batch)])
+
+    return replace(
+        step, images=images, latents=step.latents[images], model_input=of(step.model_input), text=of(step.text)
+    )
+
+
+def _guided(
+    unet: Any,
+    step: Step,
+    extensions: Sequence[Extension],
+    timestep_condition: torch.Tensor | None,
+    text: Text,
+) -> torch.Tensor:
+    prediction = _predict(unet, step, extensions, timestep_condition).float()
+    if text.negative is None:
+        return prediction
+    negative, positive = prediction.chunk(2)
+    return negative + text.guidance_scale * (positive - negative)
 
 
 def _predict(

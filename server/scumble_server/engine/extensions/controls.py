@@ -16,7 +16,8 @@ __all__ = ["ActiveControl", "Controls"]
 
 @dataclass(frozen=True, slots=True)
 class ActiveControl:
-    """image: uint8 H x W x 3, as large as what is generated. strength, start, end: see scumble_shared.job.Control."""
+    """image: uint8 H x W x 3, as large as what is generated, or B x H x W x 3, one for each of a batch.
+    strength, start, end: see scumble_shared.job.Control."""
 
     controlnet: LoadedControlNet
     image: AnyArray
@@ -51,6 +52,9 @@ class Controls(Extension):
 
     def _run(self, index: int, step: Step) -> Residuals:
         control, condition = self._controls[index], self._conditions[index]
+        if len(condition) > 1:
+            chosen = condition[step.images]
+            condition = chosen.repeat(step.model_input.shape[0] // len(chosen), 1, 1, 1)
         down, mid = control.controlnet.net(
             step.model_input,
             step.timestep,
@@ -73,12 +77,15 @@ def _zeros_like(residuals: Residuals) -> Residuals:
 
 @torch.inference_mode()
 def _condition(control: ActiveControl) -> torch.Tensor:
-    """The image as the ControlNet's own embedding, 1 x C x h x w. Kept: live mode sends the same picture many times."""
+    """The image as the ControlNet's own embedding, 1 or V x C x h x w. A single one is kept: live mode sends the same
+    picture many times."""
     controlnet, image = control.controlnet, control.image
+    if image.ndim == 4:
+        return torch.cat([_embedded(controlnet, one) for one in image])
+    return controlnet.conditions.get(digest_of(image), lambda: _embedded(controlnet, image))
 
-    def embed() -> torch.Tensor:
-        pixels = torch.from_numpy(image).to(controlnet.net.device).permute(2, 0, 1)[None].float() / 255.0
-        embedding: torch.Tensor = controlnet.embed(pixels.to(controlnet.net.dtype))
-        return embedding
 
-    return controlnet.conditions.get(digest_of(image), embed)
+def _embedded(controlnet: LoadedControlNet, image: AnyArray) -> torch.Tensor:
+    pixels = torch.from_numpy(image).to(controlnet.net.device).permute(2, 0, 1)[None].float() / 255.0
+    embedding: torch.Tensor = controlnet.embed(pixels.to(controlnet.net.dtype))
+    return embedding

@@ -19,8 +19,9 @@ class ShowMasked(Extension):
         self._channels = torch.cat([mask.expand(masked_latents.shape[0], -1, -1, -1), masked_latents], dim=1)
 
     def unet_input(self, step: Step) -> torch.Tensor:
-        copies = step.model_input.shape[0] // self._channels.shape[0]
-        return self._channels.repeat(copies, 1, 1, 1).to(step.model_input.dtype)
+        channels = self._channels[step.images]
+        copies = step.model_input.shape[0] // channels.shape[0]
+        return channels.repeat(copies, 1, 1, 1).to(step.model_input.dtype)
 
 
 class KeepKnown(Extension):

@@ -36,10 +36,14 @@ class Preview(Extension):
         self._hooks.progress("denoising", done, step.count, fraction)
         if done < step.count and self._hooks.wants_preview() and self._is_affordable():
             start = time.perf_counter()
-            self._hooks.preview(preview_image(self._model, step.clean()[:1]), done, step.count)
+            self._hooks.preview(preview_image(self._model, self.picture(step.clean())), done, step.count)
             self._latest = time.perf_counter() - start
             self._spent += self._latest
         return latents
+
+    def picture(self, clean: torch.Tensor) -> torch.Tensor:
+        """Which of the clean latents, B x C x h x w, are shown; 1 x C x h' x w'."""
+        return clean[:1]
 
     def _is_affordable(self) -> bool:
         """Would one more, as long as the latest, stay within the share? The first always does."""
