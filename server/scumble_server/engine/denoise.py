@@ -183,7 +183,7 @@ def _part(step: Step, images: slice) -> Step:
         return step
 
     def of(values: torch.Tensor) -> torch.Tensor:
-        return torch.cat([half[images] for half in values.split(batch)])
+        return torch.cat([half[images] for half in values.chunk(len(values) // batch)])
 
     return replace(
         step, images=images, latents=step.latents[images], model_input=of(step.model_input), text=of(step.text)

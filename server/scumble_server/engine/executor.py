@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from scumble_shared import __version__
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
-from scumble_shared.job import DEFAULT_MODEL, Control, ControlImagesJob, GenerateJob, Job, ProjectJob, View
+from scumble_shared.job import DEFAULT_MODEL, Control, ControlImagesJob, GenerateJob, Job, ProjectJob, TextureJob, View
 from scumble_shared.messages import Capabilities
 from scumble_shared.tensor import AnyArray, Digest
 
@@ -66,6 +66,8 @@ class EngineExecutor:
                 return self._generate(job, tensors, hooks)
             if isinstance(job, ControlImagesJob):
                 return self._control_images(job, tensors)
+            if isinstance(job, TextureJob):
+                return self._texture(job, tensors, hooks)
             return self._project(job, tensors, hooks)
 
     def _generate(self, job: GenerateJob, tensors: Mapping[Digest, AnyArray], hooks: JobHooks) -> Output:
@@ -86,17 +88,36 @@ class EngineExecutor:
         results = generate(job, model, controls, tensors, hooks, timings)
         return Output(
             {f"image/{index}": image for index, image in enumerate(results)},
-            {
-                "model": model.entry.name,
-                "controlnets": [net.name for net in nets],
-                "device": self._device.label,
-                "dtype": str(self._device.dtype).removeprefix("torch."),
-                "versions": {"scumble": __version__, "torch": torch.__version__, "diffusers": version("diffusers")},
-                "timings": {name: round(seconds, 4) for name, seconds in timings.seconds.items()},
-            },
+            self._provenance(entry, nets, timings),
         )
 
-    def _entries(self, job: GenerateJob) -> tuple[ModelEntry, list[ControlNetEntry]]:
+    def _texture(self, job: TextureJob, tensors: Mapping[Digest, AnyArray], hooks: JobHooks) -> Output:
+        from .texture import Loaded, texture
+
+        make_scheduler(job.sampler, {})
+        timings = Timings()
+        entry, nets = self._entries(job)
+
+        def load() -> Loaded:
+            model = self._model(entry, hooks)
+            return Loaded(model, [self._controlnet(net, model, hooks, i) for i, net in enumerate(nets)])
+
+        # Geometry needs float64, which Apple's GPUs don't have.
+        device = self._device.torch_device if self._device.torch_device.type == "cuda" else torch.device("cpu")
+        results, facts = texture(job, tensors, load, device, hooks, timings)
+        return Output(results, {**self._provenance(entry, nets, timings), **facts})
+
+    def _provenance(self, entry: ModelEntry, nets: list[ControlNetEntry], timings: Timings) -> dict[str, object]:
+        return {
+            "model": entry.name,
+            "controlnets": [net.name for net in nets],
+            "device": self._device.label,
+            "dtype": str(self._device.dtype).removeprefix("torch."),
+            "versions": {"scumble": __version__, "torch": torch.__version__, "diffusers": version("diffusers")},
+            "timings": {name: round(seconds, 4) for name, seconds in timings.seconds.items()},
+        }
+
+    def _entries(self, job: GenerateJob | TextureJob) -> tuple[ModelEntry, list[ControlNetEntry]]:
         """The model and its ControlNets; what isn't known may have come since, so the folders are looked through."""
         try:
             return _entries(self._index, job)
@@ -138,7 +159,7 @@ class EngineExecutor:
         return self._controlnets.get((model.entry.id, entry.id), load)
 
 
-def _entries(index: ModelIndex, job: GenerateJob) -> tuple[ModelEntry, list[ControlNetEntry]]:
+def _entries(index: ModelIndex, job: GenerateJob | TextureJob) -> tuple[ModelEntry, list[ControlNetEntry]]:
     entry = index.model(job.model)
     return entry, [index.controlnet(c.model, c.kind, entry, i) for i, c in enumerate(job.controls)]
 
@@ -187,6 +208,11 @@ def _memory_error(job: Job) -> ScumbleError:
     if isinstance(job, GenerateJob):
         width, height = (max(64, int(side * 0.7) // 64 * 64) for side in (job.width, job.height))
         remedy = Remedy(f"Generate {width} x {height} instead", RemedyAction.REDUCE_SIZE, f"{width}x{height}")
+    elif isinstance(job, TextureJob):
+        camera = job.views[0].camera if job.views else None
+        sides = (job.view_size, job.view_size) if camera is None else (camera.width, camera.height)
+        width, height = (max(64, int(side * 0.7) // 64 * 64) for side in sides)
+        remedy = Remedy(f"Use views of {width} x {height}", RemedyAction.REDUCE_SIZE, f"{width}x{height}")
     return ScumbleError(
         ErrorCode.OUT_OF_MEMORY, "the device ran out of memory; the server goes on", retryable=True, remedy=remedy
     )

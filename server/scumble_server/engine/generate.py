@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from scumble_shared.errors import ErrorCode, ScumbleError
-from scumble_shared.job import GenerateJob
+from scumble_shared.job import GenerateJob, TextureJob
 from scumble_shared.tensor import AnyArray, Digest
 
 from ..service import JobHooks
@@ -23,7 +23,7 @@ from .latents import decode, generators_for
 from .pixels import image_array, mask_array, pad_to, paste, rounded_up
 from .samplers import make_scheduler
 
-__all__ = ["Timings", "generate", "padded_size"]
+__all__ = ["Timings", "generate", "padded_size", "schedule"]
 
 ENCODED, DENOISED = 0.03, 0.95
 """Fractions of a whole job after which the prompt is encoded and the loop is done."""
@@ -61,7 +61,7 @@ def generate(
     with timings.stage("encoding"):
         hooks.progress("encoding", fraction=0.0)
         text = _text(job, model)
-        scheduler, timesteps = _schedule(job, model, strength=1.0 if original is None else job.denoising_strength)
+        scheduler, timesteps = schedule(job, model, strength=1.0 if original is None else job.denoising_strength)
         padded = None if original is None else pad_to(original, width, height)
         padded_mask = None if mask is None else pad_to(mask, width, height)
         beginning = Beginning(model, scheduler, timesteps, generators_for(job.seed, job.batch_size))
@@ -103,8 +103,11 @@ def _text(job: GenerateJob, model: LoadedModel) -> Text:
     return Text(positive, negative, job.guidance_scale)
 
 
-def _schedule(job: GenerateJob, model: LoadedModel, strength: float) -> tuple[Any, torch.Tensor]:
-    """The scheduler and the timesteps to run: the last part of them where an image is only changed."""
+def schedule(job: GenerateJob | TextureJob, model: LoadedModel, strength: float) -> tuple[Any, torch.Tensor]:
+    """The scheduler and the timesteps to run: the last part of them where an image is only changed.
+
+    Raises ScumbleError UNSUPPORTED for a sampler nobody knows, INVALID_FIELD for more steps than it can do.
+    """
     scheduler = make_scheduler(job.sampler, model.scheduler_config)
     steps = job.num_inference_steps
     try:

@@ -13,7 +13,7 @@ from .entries import ControlNetEntry, ModelEntry, UnusableEntry
 
 __all__ = ["TASKS", "ModelIndex"]
 
-TASKS = ("generate", "control_images", "project")
+TASKS = ("generate", "control_images", "project", "texture")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,142 @@
+"""The pictures of a texture job one after the other: each keeps, refines or generates what those before it show.
+
+After TEXTure (SIGGRAPH 2023): places seen before are kept, unless this view sees them far better; blended latents.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from scumble_shared.tensor import AnyArray
+from torch import Tensor
+
+from ..texturing.sync import SyncPlan, plan_sync
+from .denoise import Extension, Step, denoise
+from .extensions.inpaint import ShowMasked
+from .extensions.synchronise import Contact
+from .generate import schedule
+from .latents import decode, encode, moments
+from .pixels import image_array, to_unit_range
+from .texture_generate import ENCODED, GENERATED, Painting, beginning, sync_plan, texts
+
+__all__ = ["paint_sequentially"]
+
+OVERSAMPLING = 2
+"""Side of the texture that carries colours from view to view, in sides of a view."""
+
+BETTER = 0.2
+"""A view that sees a place with a cosine larger by this may improve it."""
+
+REFINE_FROM = 0.5
+"""Part of the steps for which such a place is kept as it was."""
+
+
+class Release(Extension):
+    """What is known of an image holds each place until its time has come, as noisy as the rest is."""
+
+    def __init__(self, scheduler: Any, timesteps: Tensor, until: Tensor, known: Tensor, noise: Tensor) -> None:
+        """until: 1 x 1 x h x w, part of the steps for which a place is held; 0 not at all, 1 to the end.
+        known, noise: 1 x C x h x w."""
+        self._scheduler, self._timesteps = scheduler, timesteps
+        self._until, self._known, self._noise = until, known, noise
+
+    def after_step(self, step: Step, latents: Tensor) -> Tensor:
+        known = self._known
+        if step.index < step.count - 1:
+            following = self._timesteps[step.index + 1]
+            known = self._scheduler.add_noise(known, self._noise, following.reshape(1))
+        return torch.where(self._until >= (step.index + 1) / step.count, known, latents)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What is known of a view before it is made. picture: float32 1 x 3 x H x W in -1 to 1, grey where nothing is.
+    held: 1 x 1 x H x W, part of the steps for which it stays."""
+
+    picture: Tensor
+    held: Tensor
+
+
+def paint_sequentially(painting: Painting) -> tuple[dict[int, AnyArray], dict[str, object]]:
+    """As :func:`.texture_generate.paint_synchronised`."""
+    job, model, free = painting.job, painting.model, painting.free
+    camera = painting.views[0].camera
+    cameras = [view.camera for view in painting.views]
+    noise, generators = beginning(painting, sync_plan(painting))
+    side = max(8, round(OVERSAMPLING * max(camera.width, camera.height) / math.sqrt(len(painting.meshes))))
+    plan = plan_sync(painting.meshes, cameras, (camera.height, camera.width), side)
+    pictures = torch.zeros(len(cameras), 3, camera.height, camera.width, device=plan.target.device)
+    for index, view in enumerate(painting.views):
+        if view.image is not None:
+            image = image_array(view.image, camera.width, camera.height, f"job.views[{index}].image")
+            pictures[index] = to_unit_range(image)[0].to(pictures.device)
+    latents = painting.known()
+    done = [index for index, view in enumerate(painting.views) if view.is_locked]
+    made = {}
+    for place, index in enumerate(free):
+        painting.hooks.check_cancelled()
+        shown = _shown(plan, pictures, done, index, job.angle_exponent)
+        share = (GENERATED - ENCODED) / len(free)
+        span = (ENCODED + share * place, ENCODED + share * (place + 1))
+        contact = Contact(model, painting.hooks, span, [index], latents)
+        latents[index] = _denoised(painting, index, shown, noise[index : index + 1], generators[index], contact)[0]
+        made[index] = decode(model, latents[index : index + 1])[0]
+        pictures[index] = to_unit_range(made[index])[0].to(pictures.device)
+        done.append(index)
+    return made, {"views_at_once": 1}
+
+
+def _denoised(
+    painting: Painting, index: int, shown: _Shown, noise: Tensor, generator: torch.Generator, contact: Contact
+) -> Tensor:
+    job, model = painting.job, painting.model
+    scheduler, timesteps = schedule(job, model, strength=1.0)
+    # A latent pixel is held as long as all of its pixels are, so that nothing new is cut off.
+    until = -F.max_pool2d(-shown.held, model.scale).to(painting.device)
+    extensions: list[Extension] = []
+    if model.unet.config.in_channels != model.latent_channels:
+        kept = (shown.held >= 1.0).float()
+        visible = encode(moments(model, shown.picture * kept), [generator])
+        extensions.append(ShowMasked((until < 1.0).float(), visible))
+    elif bool((until > 0.0).any()):
+        known = moments(model, shown.picture)[0]
+        extensions.append(Release(scheduler, timesteps, until, known, noise))
+    return denoise(
+        model.unet,
+        scheduler,
+        timesteps,
+        noise * scheduler.init_noise_sigma,
+        texts(job, model, [painting.views[index].prompt]),
+        [generator],
+        [*extensions, painting.controls_of([index]), contact],
+        painting.hooks,
+    )
+
+
+def _shown(plan: SyncPlan, pictures: Tensor, done: Sequence[int], index: int, exponent: float) -> _Shown:
+    grey = torch.zeros_like(pictures[:1])
+    if not done:
+        return _Shown(grey, grey[:, :1])
+    seen = replace(plan, forth=tuple(tuple(row[view] for view in done) for row in plan.forth))
+    here = replace(plan, back=plan.back[index : index + 1])
+    picture = here.render(*seen.fuse(pictures[list(done)], exponent), grey)
+    before, now = (
+        here.render(quality[None], quality, grey[:, :1]) for quality in (_quality(plan, done), _quality(plan, [index]))
+    )
+    held = torch.where(now > before + BETTER, REFINE_FROM, 1.0)
+    return _Shown(picture, torch.where(before > 0.0, held, 0.0))
+
+
+def _quality(plan: SyncPlan, views: Sequence[int]) -> Tensor:
+    """How well the best of these views sees each texel, (texels,) in 0..1; 0 where none does."""
+    best = torch.zeros(plan.texture, device=plan.target.device)
+    for row in plan.forth:
+        for index, seen in (row[view] for view in views):
+            best[index] = torch.maximum(best[index], seen.border * seen.cosine)
+    best[plan.target] = best[plan.source]
+    return best
