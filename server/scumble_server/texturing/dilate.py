@@ -19,14 +19,16 @@ def padding(size: int) -> int:
     return max(4, -(-8 * size // 1024))
 
 
-def nearest_filled(filled: Tensor, radius: int) -> tuple[Tensor, Tensor]:
+def nearest_filled(filled: Tensor, radius: int, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Nearest filled texel of every empty one within ``radius``, across the texture's edges (it repeats).
 
-    filled: bool (H, W). Returns flat int64 (target, source), each (N,). Sources travel outwards one ring of
-    texels a step, so the work is that of the padded area alone; the nearest source in Euclid's sense is kept.
+    filled: bool (H, W). label: int (H, W); values only travel through texels of their own label. Returns flat int64
+    (target, source), each (N,). Sources travel outwards one ring of texels a step, so the work is that of the padded
+    area alone; the nearest source in Euclid's sense is kept.
     """
     height, width = filled.shape
     reached = filled.clone().flatten()
+    labels = None if label is None else label.flatten()
     best = torch.full((height * width,), _FREE, dtype=torch.int64, device=filled.device)
     at = torch.nonzero(_rim(filled).flatten())[:, 0]
     source, dx, dy = at, torch.zeros_like(at), torch.zeros_like(at)
@@ -37,7 +39,10 @@ def nearest_filled(filled: Tensor, radius: int) -> tuple[Tensor, Tensor]:
         next_dx = torch.cat([dx + ox for ox, _ in _NEIGHBOURS])
         next_dy = torch.cat([dy + oy for _, oy in _NEIGHBOURS])
         next_source = source.repeat(len(_NEIGHBOURS))
-        free = torch.nonzero(~reached[next_at])[:, 0]
+        reachable = ~reached[next_at]
+        if labels is not None:
+            reachable &= labels[next_at] == labels[next_source]
+        free = torch.nonzero(reachable)[:, 0]
         if len(free) == 0:
             break
         next_at, next_dx, next_dy, next_source = next_at[free], next_dx[free], next_dy[free], next_source[free]

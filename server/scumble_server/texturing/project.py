@@ -14,6 +14,7 @@ from torch import Tensor
 from ..service import JobHooks, Output
 from .color import linear_to_srgb, srgb_to_linear
 from .dilate import nearest_filled, padding
+from .halo import without_halos
 from .mesh import Mesh, load_mesh, to_tensor
 from .raster import rasterise
 from .render import facing_viewer, render_view
@@ -43,6 +44,7 @@ def run_project(
     _check_base(job, tensors)
     hooks.progress("projecting", 0, len(meshes), 0.0)
     view = _view_of(job, tensors, meshes, device, (image.shape[2], image.shape[3]))
+    image = without_halos(image, view)
     results: dict[str, AnyArray] = {}
     facts: dict[str, object] = {}
     for number, mesh in enumerate(meshes):
@@ -140,7 +142,7 @@ def _paint(
         seen = look(view, surface.points(some), surface.origin)
         ramp = ((seen.cosine - FADE[0]) / (FADE[1] - FADE[0])).clamp(0.0, 1.0)
         colour = sample(seen, image)
-        alpha = seen.border * ramp * ramp * (3.0 - 2.0 * ramp) * colour[3]
+        alpha = ramp * ramp * (3.0 - 2.0 * ramp) * colour[3]
         weight = alpha.sign() * seen.border * seen.cosine**job.angle_exponent
         layer[some.index[seen.index]] = torch.cat([colour[:3], alpha[None], weight[None]]).T
         count += len(some)

@@ -48,6 +48,7 @@ class ViewGeometry:
     whose neighbourhood isn't one smooth surface. object_id: int32 (H * W,) or None. facing: int8 (H * W,), +1 where
     the front-most textured triangle turns its outward side to the camera, -1 the other, 0 where there is none; or
     None. inner_side_shows: whether an inner side may be in view at all. rounding: relative error of the depth.
+    distrusted: pixels of the picture next to a depth edge whose border factor is below 1.
     """
 
     camera: Camera
@@ -59,6 +60,7 @@ class ViewGeometry:
     facing: Tensor | None
     inner_side_shows: bool
     rounding: float
+    distrusted: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,7 @@ def view_geometry(
         facing=None if facing is None else facing.flatten(),
         inner_side_shows=facing is None or bool((facing < 0).any()),
         rounding=rounding,
+        distrusted=margin + feather,
     )
 
 

@@ -129,6 +129,18 @@ def test_an_object_that_is_not_textured_still_hides_what_is_behind_it() -> None:
     assert (alpha[:, 32:] == 0).all()
 
 
+def test_a_picture_that_misses_the_silhouette_paints_neither_rims_nor_gaps() -> None:
+    """A generated picture's object may be a pixel smaller than the real one: here the plane's outer pixel is red."""
+    desk, camera = Desk(), Camera(FRONT, orthographic(4.0, 4.0, 0.1, 100.0), 128, 128, 0.1, 100.0)
+    depth = seen_depth(plane(), camera)
+    green = np.full((128, 128, 3), (255, 0, 0), np.uint8)
+    green[33:95, 33:95] = (0, 255, 0)  # the plane covers pixels 32 to 95
+    job = ProjectJob(desk.put(green), View(camera, depth=desk.put(depth)), (desk.mesh(plane()),), texture_size=64)
+    texture = desk.run(job)["texture/it"]
+    assert (texture[..., 3] == 255).all()
+    assert (texture[..., 0] == 0).all()
+
+
 def test_paint_runs_past_island_borders_by_eight_texels_per_1024() -> None:
     desk, camera = Desk(), square_on(256)
     shape = plane(margin=0.25)
