@@ -126,13 +126,11 @@ def paint_synchronised(painting: Painting) -> tuple[dict[int, AnyArray], dict[st
     scheduler, timesteps = schedule(job, model, strength=1.0)
     noise, every = beginning(painting, plan)
     generators = [every[index] for index in free]
-    where = plan.target.device
-    extensions = [
-        *painting.unguided_inpainting(generators),
-        painting.controls_of(free),
-        Synchronise(plan, SyncSchedule(until=job.sync_end), free, known.to(where)),
-        Contact(model, hooks, (ENCODED, GENERATED), free, known),
-    ]
+    extensions = [*painting.unguided_inpainting(generators), painting.controls_of(free)]
+    if job.sync_end > 0.0:
+        agreeing = SyncSchedule(until=job.sync_end)
+        extensions.append(Synchronise(plan, agreeing, free, known.to(plan.target.device)))
+    extensions.append(Contact(model, hooks, (ENCODED, GENERATED), free, known))
     at_once = AtOnce(len(free))
     if not model.device.is_gpu:
         rows, columns = painting.latent_size

@@ -16,12 +16,13 @@ from scumble_shared.tensor import AnyArray
 from torch import Tensor
 
 from ..texturing.sync import SyncPlan, plan_sync
+from .conditioning import to_bytes
 from .denoise import Extension, Step, denoise
 from .extensions.inpaint import ShowMasked
 from .extensions.synchronise import Contact
 from .generate import schedule
 from .latents import decode, encode, moments
-from .pixels import image_array, to_unit_range
+from .pixels import image_array, paste, to_unit_range
 from .texture_generate import ENCODED, GENERATED, Painting, beginning, sync_plan, texts
 
 __all__ = ["paint_sequentially"]
@@ -85,7 +86,7 @@ def paint_sequentially(painting: Painting) -> tuple[dict[int, AnyArray], dict[st
         span = (ENCODED + share * place, ENCODED + share * (place + 1))
         contact = Contact(model, painting.hooks, span, [index], latents)
         latents[index] = _denoised(painting, index, shown, noise[index : index + 1], generators[index], contact)[0]
-        made[index] = decode(model, latents[index : index + 1])[0]
+        made[index] = _pasted(decode(model, latents[index : index + 1])[0], shown, model.scale // 2)
         pictures[index] = to_unit_range(made[index])[0].to(pictures.device)
         done.append(index)
     return made, {"views_at_once": 1}
@@ -116,6 +117,14 @@ def _denoised(
         [*extensions, painting.controls_of([index]), contact],
         painting.hooks,
     )
+
+
+def _pasted(image: AnyArray, shown: _Shown, radius: int) -> AnyArray:
+    """What was held to the end is put back, fading in over twice the radius: an autoencoder changes all a little."""
+    free = F.max_pool2d((shown.held < 1.0).float(), 2 * radius + 1, 1, radius)
+    share = F.avg_pool2d(1.0 - free, 2 * radius + 1, 1, radius, count_include_pad=False)
+    kept = to_bytes(shown.picture * 0.5 + 0.5)[0].cpu().numpy()
+    return paste(kept, image, to_bytes(share)[0, ..., 0].cpu().numpy())
 
 
 def _shown(plan: SyncPlan, pictures: Tensor, done: Sequence[int], index: int, exponent: float) -> _Shown:

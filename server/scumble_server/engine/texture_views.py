@@ -70,8 +70,10 @@ def work_views(
     """
     if job.views:
         views = [
-            _work_view(job, view.camera, _words(meshes, view.camera), view.prompt, scale, _locked(tensors, view.image))
-            for view in job.views
+            _work_view(
+                job, view.camera, _words(meshes, view.camera), view.prompt, scale, _locked(tensors, view.image, i)
+            )
+            for i, view in enumerate(job.views)
         ]
         share = coverage(meshes, [view.camera for view in views])
     else:
@@ -101,7 +103,7 @@ def _words(meshes: Sequence[Mesh], camera: Camera) -> str:
     return place(meshes, math.degrees(math.atan2(x, -y)), math.degrees(math.asin(max(-1.0, min(1.0, z))))).words
 
 
-def _locked(tensors: Mapping[Digest, AnyArray], digest: Digest | None) -> AnyArray | None:
+def _locked(tensors: Mapping[Digest, AnyArray], digest: Digest | None, position: int) -> AnyArray | None:
     if digest is None:
         return None
     image = tensors[digest]
@@ -109,7 +111,7 @@ def _locked(tensors: Mapping[Digest, AnyArray], digest: Digest | None) -> AnyArr
         raise ScumbleError(
             ErrorCode.INVALID_FIELD,
             f"expected a uint8 picture, height x width x 3, got {image.dtype.name} of shape {image.shape}",
-            field="job.views",
+            field=f"job.views[{position}].image",
         )
     return image
 
