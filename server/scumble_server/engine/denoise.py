@@ -84,6 +84,9 @@ class Residuals:
 class Extension:
     """Something that takes part in the loop; each method's default is to do nothing."""
 
+    def before_unet(self, step: Step) -> None:
+        """The UNet is about to run on this step, or this part of it."""
+
     def residuals(self, step: Step) -> Residuals | None:
         """What to add within the UNet."""
         return None
@@ -207,6 +210,8 @@ def _guided(
 def _predict(
     unet: Any, step: Step, extensions: Sequence[Extension], timestep_condition: torch.Tensor | None
 ) -> torch.Tensor:
+    for extension in extensions:
+        extension.before_unet(step)
     residuals = [item for item in (extension.residuals(step) for extension in extensions) if item is not None]
     appended = [item for item in (extension.unet_input(step) for extension in extensions) if item is not None]
     down = [sum_tensors(parts) for parts in zip(*(item.down for item in residuals), strict=True)] or None

@@ -16,6 +16,7 @@ from ..texturing.sync import SyncPlan, SyncSchedule, plan_sync
 from .denoise import AtOnce, Extension, Text, denoise
 from .extensions.controls import ActiveControl, Controls
 from .extensions.inpaint import ShowMasked
+from .extensions.shared_attention import SharedAttention, neighbours, shared_attention
 from .extensions.synchronise import Contact, Synchronise
 from .family import LoadedModel
 from .generate import schedule
@@ -127,26 +128,34 @@ def paint_synchronised(painting: Painting) -> tuple[dict[int, AnyArray], dict[st
     noise, every = beginning(painting, plan)
     generators = [every[index] for index in free]
     extensions = [*painting.unguided_inpainting(generators), painting.controls_of(free)]
+    sharing = SharedAttention(neighbours([painting.views[index].camera for index in free], _front(painting)))
     if job.sync_end > 0.0:
         agreeing = SyncSchedule(until=job.sync_end)
-        extensions.append(Synchronise(plan, agreeing, free, known.to(plan.target.device)))
+        extensions += [sharing, Synchronise(plan, agreeing, free, known.to(plan.target.device))]
     extensions.append(Contact(model, hooks, (ENCODED, GENERATED), free, known))
     at_once = AtOnce(len(free))
     if not model.device.is_gpu:
         rows, columns = painting.latent_size
         at_once.images = max(1, min(len(free), CPU_LATENTS // (rows * columns)))
-    latents = denoise(
-        model.unet,
-        scheduler,
-        timesteps,
-        noise[free] * scheduler.init_noise_sigma,
-        texts(job, model, [painting.views[index].prompt for index in free]),
-        generators,
-        extensions,
-        hooks,
-        at_once,
-    )
+    with shared_attention(model.unet, sharing):
+        latents = denoise(
+            model.unet,
+            scheduler,
+            timesteps,
+            noise[free] * scheduler.init_noise_sigma,
+            texts(job, model, [painting.views[index].prompt for index in free]),
+            generators,
+            extensions,
+            hooks,
+            at_once,
+        )
     return _decoded(painting, latents), {"views_at_once": at_once.images}
+
+
+def _front(painting: Painting) -> int:
+    """Which of the free views shows the front; the first if none does."""
+    words = [painting.views[index].words for index in painting.free]
+    return words.index("front view") if "front view" in words else 0
 
 
 def beginning(painting: Painting, plan: SyncPlan) -> tuple[torch.Tensor, list[torch.Generator]]:

