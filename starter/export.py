@@ -66,7 +66,7 @@ def trained_modules(work: Path, size_name: str) -> dict[str, nn.Module]:
         **{f"controlnet_{name}": build_controlnet(size) for name in CONTROLS},
     }  # fmt: skip
     for name, module in modules.items():
-        stage = "vae" if name == "vae" else "diffusion"
+        stage = {"vae": "vae", "text_encoder": "words"}.get(name, "diffusion")
         module.load_state_dict(averaged(work, stage, name, cpu), strict=True)
     if (work / "decoder" / "state.json").exists():
         modules["vae"].load_state_dict(averaged(work, "decoder", "vae", cpu), strict=False)

@@ -138,12 +138,12 @@ def gold(x: Point) -> Surface:
     return surface(code(x, "ffcb55") * (0.95 + 0.08 * fbm(x.p * 2, 2))[:, None], 0.004 * fbm(x.p * 6, 2), 0.14, 1.0)
 
 
-def _brushed(x: Point, code: str) -> Surface:
+def _brushed(x: Point, tone: str) -> Surface:
     u, v = x.box()
     line = noise(torch.stack([u * 1.2, v * 60, x.r[:, 0] * 5], dim=-1)) + 0.5 * noise(
         torch.stack([u * 3, v * 110, x.r[:, 1] * 5], dim=-1)
     )
-    return surface(code(x, code) * (0.84 + 0.16 * line)[:, None], 0.002 * line, 0.36, 1.0)
+    return surface(code(x, tone) * (0.84 + 0.16 * line)[:, None], 0.002 * line, 0.36, 1.0)
 
 
 def brushed_gold(x: Point) -> Surface:

@@ -37,7 +37,11 @@ class Stage:
 
 
 PARTS = {
-    1: (Stage("vae", 4.0, 4.0, 48, 128, 1e-3), Stage("diffusion", 4.2, 17.5, 256, 128, 8e-4)),
+    1: (
+        Stage("vae", 3.5, 3.5, 48, 128, 1e-3),
+        Stage("words", 0.6, 0.6, 128, 128, 2e-3),
+        Stage("diffusion", 4.2, 17.5, 256, 128, 8e-4),
+    ),
     2: (Stage("diffusion", 8.4, 17.5, 96, 256, 8e-4),),
     3: (Stage("diffusion", 4.9, 17.5, 96, 256, 8e-4), Stage("decoder", 3.0, 3.0, 32, 192, 5e-4)),
 }

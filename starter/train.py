@@ -4,9 +4,10 @@
     python starter/train.py diffusion WORK --size cpu --minutes 60 --shards SHARDS
     python starter/train.py decoder WORK --size cpu --minutes 10 --shards SHARDS
 
-Stages: ``vae`` the autoencoder; ``diffusion`` text encoder, UNet and both ControlNets together; ``decoder`` sharpens
-the decoder without moving the latents. Without --shards every sample is made fresh on the device, which is what a GPU
-is for. A stage that is started again resumes; the learning rate falls over --total minutes, all runs together.
+Stages: ``vae`` the autoencoder; ``words`` the text encoder by itself; ``diffusion`` UNet and both ControlNets together;
+``decoder`` sharpens the decoder without moving the latents. Without --shards every sample is made fresh on the device,
+which is what a GPU is for. A stage that is started again resumes; the learning rate falls over --total minutes, all
+runs together.
 """
 
 from __future__ import annotations
@@ -36,11 +37,13 @@ from prerender import read_captions, read_shard
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from trainer import Run, Trainer, autocast, averaged, compiled
+from words import train_words
 
 __all__ = ["train_diffusion", "train_vae"]
 
 KL_WEIGHT = 1e-5
 CAPTION_DROPOUT = 0.12
+REGION_WEIGHT = 6.0
 CONTROL_MIX = (0.34, 0.21, 0.3, 0.15)
 """How often training shows depth alone, both controls, normals alone, and no control at all."""
 
@@ -191,13 +194,16 @@ def spread(total: list[Tensor], rows: slice, residuals: list[Tensor], count: int
 
 
 def train_diffusion(run: Run) -> None:
-    """Text encoder, UNet and both ControlNets at once: with so little to unlearn, order brings nothing."""
+    """UNet and both ControlNets at once: with so little to unlearn, order brings nothing."""
     device, size = torch.device(run.device), SIZES[run.size]
     torch.manual_seed(run.seed)
     tokenizer = build_tokenizer()
-    modules = _modules(size, device, tokenizer)
+    # The text encoder stays as it is: a fresh UNet, to which words are noise at first, would train it to be silent.
+    text = build_text_encoder(size, tokenizer).to(device).requires_grad_(False)
+    text.load_state_dict(averaged(run.work, "words", "text_encoder", device))
+    modules = _modules(size, device)
     trainer = Trainer(run, "diffusion", modules)
-    unet, text = compiled(modules["unet"], device), modules["text_encoder"]
+    unet = compiled(modules["unet"], device)
     nets = {name: compiled(modules[f"controlnet_{name}"], device) for name in CONTROLS}
     alphas = scheduler().alphas_cumprod.to(device)
     source = iter(Latents(run))
@@ -209,7 +215,8 @@ def train_diffusion(run: Run) -> None:
         texts = [text_ if random.random() > CAPTION_DROPOUT else "" for text_ in batch.captions]
         tokens = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids.to(device)
         words = text(tokens).last_hidden_state
-        t = torch.randint(0, len(alphas), (count,), generator=generator).to(device)
+        # Noisier times are drawn more often: what a picture shows is decided there, in few steps.
+        t = (torch.rand(count, generator=generator) ** 0.35 * len(alphas)).long().to(device)
         a = alphas[t].sqrt()[:, None, None, None]
         s = (1 - alphas[t]).sqrt()[:, None, None, None]
         noise = torch.randn(batch.latent.shape, generator=generator).to(device)
@@ -224,15 +231,15 @@ def train_diffusion(run: Run) -> None:
         extra = {"down_block_additional_residuals": residuals[:-1], "mid_block_additional_residual": residuals[-1]}
         made = unet(noisy, t, words, return_dict=False, **(extra if residuals else {}))[0]
         velocity = a * noise - s * batch.latent
-        snr = alphas[t] / (1 - alphas[t])
-        weight = snr.clamp(max=5.0) / (snr + 1.0)
-        return (weight * (made.float() - velocity).square().mean((1, 2, 3))).mean() / 0.4
+        error = made.float() - velocity
+        # What words decide, the colour of whole regions, drowns in pixel noise unless it is also asked for by itself.
+        return error.square().mean() + REGION_WEIGHT * F.adaptive_avg_pool2d(error, 2).square().mean()
 
     trainer.loop(loss_of)
 
 
-def _modules(size: Size, device: torch.device, tokenizer: object) -> dict[str, nn.Module]:
-    modules: dict[str, nn.Module] = {"text_encoder": build_text_encoder(size, tokenizer), "unet": build_unet(size)}
+def _modules(size: Size, device: torch.device) -> dict[str, nn.Module]:
+    modules: dict[str, nn.Module] = {"unet": build_unet(size)}
     for name in CONTROLS:
         modules[f"controlnet_{name}"] = build_controlnet(size)
     for name, module in modules.items():
@@ -247,7 +254,7 @@ def _modules(size: Size, device: torch.device, tokenizer: object) -> dict[str, n
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=("vae", "diffusion", "decoder"))
+    parser.add_argument("stage", choices=("vae", "words", "diffusion", "decoder"))
     parser.add_argument("work", type=Path)
     parser.add_argument("--size", choices=tuple(SIZES), default="cpu")
     parser.add_argument("--minutes", type=float, default=10.0)
@@ -268,6 +275,8 @@ def main() -> None:
     )  # fmt: skip
     if a.stage == "diffusion":
         train_diffusion(run)
+    elif a.stage == "words":
+        train_words(run)
     else:
         train_vae(run, decoder_only=a.stage == "decoder")
 

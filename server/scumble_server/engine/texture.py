@@ -18,13 +18,14 @@ from ..texturing.bake import Texture, bake
 from ..texturing.color import linear_to_srgb, srgb_to_linear
 from ..texturing.dilate import nearest_filled, padding
 from ..texturing.fuse import FuseOptions, ViewImage
+from ..texturing.halo import without_halos
 from ..texturing.mesh import Mesh, to_tensor
 from ..texturing.raster import rasterise
 from ..texturing.views import render_geometry
 from .extensions.controls import ActiveControl
 from .family import LoadedControlNet, LoadedModel
 from .generate import Timings
-from .texture_generate import ENCODED, GENERATED, LOCKED_IMPORTANCE, Painting, paint_synchronised
+from .texture_generate import ENCODED, GENERATED, Painting, paint_synchronised
 from .texture_sequential import paint_sequentially
 from .texture_views import WorkView, control_images, load_meshes, work_views
 
@@ -165,7 +166,7 @@ def _view_image(meshes: Sequence[Mesh], view: WorkView, picture: AnyArray) -> Vi
     pixel = max(1, round(min(rows, columns) / 512.0))
     geometry = render_geometry(meshes, view.camera, image_size=(rows, columns), margin=pixel, feather=3 * pixel)
     colours = srgb_to_linear(to_tensor(picture, meshes[0].device)).permute(2, 0, 1)[None].contiguous()
-    return ViewImage(geometry, colours, LOCKED_IMPORTANCE if view.is_locked else 1.0)
+    return ViewImage(geometry, without_halos(colours, geometry))
 
 
 def _over(baked: Texture, base: Tensor, mesh: Mesh) -> Tensor:

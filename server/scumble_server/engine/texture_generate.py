@@ -27,7 +27,6 @@ from .texture_views import WorkView
 __all__ = [
     "ENCODED",
     "GENERATED",
-    "LOCKED_IMPORTANCE",
     "Painting",
     "beginning",
     "paint_synchronised",
@@ -42,7 +41,7 @@ OVERSAMPLING = 4
 """Side of the texture that views meet in, in sides of a view: twice round the object at the views' own resolution."""
 
 LOCKED_IMPORTANCE = 4.0
-"""A locked view counts this many times as much as one that is still being made."""
+"""A locked view counts this many times as much as one that is being made, until it is."""
 
 CPU_LATENTS = 4 * 64 * 64
 """Latent pixels shown to the UNet at once on a CPU, whose memory runs out without a word."""
