@@ -40,9 +40,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("task", choices=sorted(TASKS))
     parser.add_argument("--blender", default="best", choices=["best", "all", *BLENDERS], help="which Blender to use")
-    parser.add_argument("rest", nargs=argparse.REMAINDER, help="passed on to the task's own command")
-    arguments = parser.parse_args()
-    TASKS[arguments.task](arguments.blender, arguments.rest)
+    # REMAINDER would swallow --blender too; what this parser doesn't know is for the task's own command.
+    arguments, rest = parser.parse_known_args()
+    TASKS[arguments.task](arguments.blender, rest)
     return 0
 
 
