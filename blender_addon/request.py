@@ -12,12 +12,13 @@ import numpy as np
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
 from scumble_shared.job import Control, ControlImagesJob, GenerateJob, MeshRef, ProjectJob, View
 from scumble_shared.messages import Capabilities
-from scumble_shared.tensor import AnyArray, Digest, digest_of
+from scumble_shared.tensor import AnyArray, Digest
 
 from . import capture
 from .apply.base import base_texture
 from .apply.materials import editable_object
 from .choices import control_kinds_of
+from .connection.addressing import stand_in
 from .jobs import JobRecord, MeshTarget, SeenObject, Target
 from .prepare import Picture
 from .properties import SCUMBLE_PG_control, SCUMBLE_PG_settings
@@ -30,7 +31,7 @@ SEED_LIMIT = 2**31
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """tensors: by digest, all the job names that this side has."""
+    """tensors: all the job names that this side has, by stand-in or content address."""
 
     job: GenerateJob | ControlImagesJob | ProjectJob
     tensors: Mapping[Digest, AnyArray]
@@ -98,7 +99,7 @@ def texture(
         thing.data.update_tag()  # a script that removes a UV map doesn't, and Blender evaluates the old mesh
     arrays = capture.meshes(context.evaluated_depsgraph_get(), objects)
     tensors = dict(generated.tensors)
-    digest = generated.digests.get(name) or digest_of(picture.pixels)
+    digest = generated.digests.get(name) or stand_in(picture.pixels)
     tensors[digest] = picture.pixels
     refs = tuple(_mesh_ref(mesh, generated.target.objects, tensors) for mesh in arrays)
     base = _bases(objects, arrays, settings.texture_size, tensors)
@@ -206,6 +207,6 @@ def _bases(
 
 
 def _stored(tensors: dict[Digest, AnyArray], array: AnyArray) -> Digest:
-    digest = digest_of(array)
-    tensors[digest] = array
-    return digest
+    name = stand_in(array)
+    tensors[name] = array
+    return name

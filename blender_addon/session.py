@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -32,7 +33,7 @@ from scumble_shared.messages import (
 from scumble_shared.tensor import AnyArray, Digest
 
 from .connection.address import Address
-from .connection.link import Arrival, Link, Lost
+from .connection.link import Addressed, Arrival, Link, LinkEvent
 from .connection.server_process import LocalServer
 from .jobs import JobRecord, JobRegistry, JobState, Target
 
@@ -151,7 +152,10 @@ class Session:
     def submit(
         self, job: Job, tensors: Mapping[Digest, AnyArray], target: Target, *, previews: bool = True
     ) -> JobRecord:
-        """Have ``job`` done as soon as there is a connection."""
+        """Have ``job`` done as soon as there is a connection.
+
+        tensors: by stand-in (:mod:`.connection.addressing`) or content address, as the job names them.
+        """
         self.problem = None
         record = JobRecord(str(uuid.uuid4()), job, target, tensors=tensors)
         self.jobs.add(record)
@@ -210,9 +214,11 @@ class Session:
         except ScumbleError as error:
             self.fail(error.info)
 
-    def _handle(self, event: Lost | Arrival) -> None:
+    def _handle(self, event: LinkEvent) -> None:
         if isinstance(event, Arrival):
             self._dispatch(event.arrived, event.prepared)
+        elif isinstance(event, Addressed):
+            self.jobs.update(event.job_id, job=event.job, tensors=event.tensors)
         elif event.again_in is None:
             self._set(ConnectionState.FAILED, event.error)
             self._fail_jobs(event.error)
@@ -277,10 +283,10 @@ class Session:
         if record is not None:
             self._on_result(record)
 
-    def _prepared(self, arrived: Arrived) -> object:
-        """On the network thread."""
+    def _prepared(self, arrived: Arrived, job: Job) -> object:
+        """On the network thread, which may know the job's addresses before the main thread has heard of them."""
         record = self.jobs.get(getattr(arrived.message, "job_id", ""))
-        return self._prepare(arrived, record) if record is not None and arrived.tensors else None
+        return self._prepare(arrived, replace(record, job=job)) if record is not None and arrived.tensors else None
 
 
 RETRY = Remedy("Try Again", RemedyAction.RETRY)

@@ -16,7 +16,7 @@ from scumble_shared.client import Arrived, ClientSession
 from scumble_shared.errors import ErrorCode, ErrorInfo, Remedy, RemedyAction, ScumbleError
 from scumble_shared.job import Job
 from scumble_shared.limits import DEFAULT_LIMITS
-from scumble_shared.messages import SUBPROTOCOL, Preview, Progress
+from scumble_shared.messages import SUBPROTOCOL, Cancelled, Failed, Preview, Problem, Progress, Result
 from scumble_shared.pinning import pinned_context
 from scumble_shared.schema import decode, loads
 from scumble_shared.tensor import AnyArray, Digest
@@ -25,9 +25,10 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from .address import Address
+from .addressing import addressed
 from .outbox import Outbox
 
-__all__ = ["Arrival", "Link", "LinkEvent", "Lost"]
+__all__ = ["Addressed", "Arrival", "Link", "LinkEvent", "Lost"]
 
 FIRST_WAIT = 0.25
 LONGEST_WAIT = 5.0
@@ -51,6 +52,15 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class Addressed:
+    """A submitted job as it goes to the server: its tensors are named by content now, and no longer by stand-ins."""
+
+    job_id: str
+    job: Job
+    tensors: Mapping[Digest, AnyArray]
+
+
+@dataclass(frozen=True, slots=True)
 class Arrival:
     """A message with its tensors, and what ``prepare`` made of them on the network thread."""
 
@@ -58,8 +68,8 @@ class Arrival:
     prepared: object
 
 
-LinkEvent = Lost | Arrival
-Prepare = Callable[[Arrived], object]
+LinkEvent = Lost | Addressed | Arrival
+Prepare = Callable[[Arrived, Job], object]
 Order = Callable[[], object]
 
 
@@ -72,13 +82,15 @@ class _Frame:
 
 
 class Link:
-    """client: name and version for the server's log. prepare: heavy work on what arrives, off the main thread."""
+    """client: name and version for the server's log. prepare: heavy work on what arrives for a job, off the main
+    thread."""
 
-    def __init__(self, address: Address, client: str, prepare: Prepare = lambda arrived: None) -> None:
+    def __init__(self, address: Address, client: str, prepare: Prepare = lambda arrived, job: None) -> None:
         self.events = Outbox()
         self._address = address
         self._session = ClientSession(client)
         self._prepare = prepare
+        self._jobs: dict[str, Job] = {}  # those that haven't ended
         self._inbox: queue.SimpleQueue[_Frame | Order] = queue.SimpleQueue()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scumble-network", daemon=True)
@@ -87,8 +99,11 @@ class Link:
         self._thread.start()
 
     def submit(self, job_id: str, job: Job, tensors: Mapping[Digest, AnyArray], *, previews: bool = True) -> None:
-        """Returns at once; the job's end will be among the events."""
-        self._inbox.put(lambda: self._session.submit(job_id, job, tensors, previews=previews))
+        """Returns at once; the job's end will be among the events.
+
+        tensors: by stand-in or content address, as the job names them; nobody may change them from now on.
+        """
+        self._inbox.put(lambda: self._submit(job_id, job, tensors, previews=previews))
 
     def cancel(self, job_id: str) -> None:
         self._inbox.put(lambda: self._deliver(self._session.cancel(job_id)))
@@ -180,13 +195,22 @@ class Link:
             if not isinstance(item, _Frame):
                 item()
 
+    def _submit(self, job_id: str, job: Job, tensors: Mapping[Digest, AnyArray], *, previews: bool) -> None:
+        job, tensors = addressed(job, tensors)
+        self._jobs[job_id] = job
+        self.events.put(Addressed(job_id, job, tensors))
+        self._session.submit(job_id, job, tensors, previews=previews)
+
     def _deliver(self, messages: list[Arrived]) -> None:
         for arrived in messages:
             message = arrived.message
             latest = None
             if isinstance(message, Progress | Preview):
                 latest = (type(message), message.job_id)
-            self.events.put(Arrival(arrived, self._prepare(arrived)), latest)
+            job = self._jobs.get(getattr(message, "job_id", ""))
+            self.events.put(Arrival(arrived, self._prepare(arrived, job) if job is not None else None), latest)
+            if isinstance(message, Result | Failed | Cancelled | Problem):
+                self._jobs.pop(message.job_id, None)
 
 
 def _opened(address: Address) -> ClientConnection:

@@ -7,9 +7,9 @@ content address (:mod:`scumble_shared.tensor`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Literal, TypeVar, cast
 
 from .camera import Camera, Matrix4
 from .tensor import Digest
@@ -29,6 +29,7 @@ __all__ = [
     "TextureView",
     "View",
     "tensors_of",
+    "with_tensors",
 ]
 
 DEFAULT_MODEL = "starter"
@@ -221,6 +222,9 @@ class TextureJob:
 Job = GenerateJob | ControlImagesJob | ProjectJob | TextureJob
 
 
+T = TypeVar("T")
+
+
 def tensors_of(value: object) -> Iterator[Digest]:
     """Content addresses of all tensors a job needs, in field order, repeats included."""
     if isinstance(value, tuple):
@@ -235,3 +239,21 @@ def tensors_of(value: object) -> Iterator[Digest]:
                 yield from (item,) if isinstance(item, str) else item
             else:
                 yield from tensors_of(item)
+
+
+def with_tensors(value: T, names: Mapping[Digest, Digest]) -> T:
+    """The same job with other names for its tensors; those that ``names`` doesn't have stay."""
+    if isinstance(value, tuple):
+        return cast(T, tuple(with_tensors(item, names) for item in value))
+    if not is_dataclass(value) or isinstance(value, type):
+        return value
+    changed = {}
+    for field in fields(value):
+        item = getattr(value, field.name)
+        if "Digest" not in str(field.type):
+            changed[field.name] = with_tensors(item, names)
+        elif isinstance(item, str):
+            changed[field.name] = names.get(item, item)
+        elif item is not None:
+            changed[field.name] = tuple(names.get(name, name) for name in item)
+    return cast(T, replace(value, **changed))

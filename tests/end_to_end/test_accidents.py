@@ -83,7 +83,7 @@ def test_try_again_does_the_failed_job_again(api, addon, scene):
     assert api.job(record.id).error.remedy.action == "retry"
     bpy.ops.scumble.retry()
     again = session.jobs.live()[-1]
-    assert again.job == record.job
+    assert again.job == api.job(record.id).job
     until(api, lambda: api.job(again.id).step > 0, "the first step")
     api.cancel(again.id)
     until(api, lambda: api.job(again.id).state.ended, "the end of the job")

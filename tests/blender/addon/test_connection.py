@@ -7,10 +7,14 @@ import os
 import sys
 import threading
 import time
+from dataclasses import replace
 
+import numpy as np
 import pytest
+from scumble_shared.camera import Camera, pack_matrix
 from scumble_shared.errors import ScumbleError
-from scumble_shared.job import GenerateJob
+from scumble_shared.job import GenerateJob, View
+from scumble_shared.tensor import digest_of
 
 MODULE = "bl_ext.user_default.scumble"
 
@@ -189,6 +193,29 @@ def test_an_address_nobody_answers_at_is_tried_again_and_jobs_wait(session, part
     assert current.jobs.get(record.id).state == "waiting"
     current.disconnect()
     assert current.jobs.get(record.id).error.code == "connection_lost"
+
+
+def test_tensors_get_their_addresses_on_the_network_thread(session, part):
+    """Hashing a view's buffers takes Blender's main thread longer than a frame at larger sizes."""
+    current, jobs = session
+    addressing = part("connection.addressing")
+    depth = np.linspace(1.0, 2.0, 64 * 64, dtype=np.float32).reshape(64, 64)
+    name, kept = addressing.stand_in(depth), "a" * 64
+    view = View(Camera(pack_matrix(np.eye(4)), pack_matrix(np.eye(4)), 64, 64, 0.1, 10.0), depth=name, normal=kept)
+    made = current.submit(GenerateJob("x", view=view), {name: depth}, jobs.Target(0))
+    current.connect(part("connection.address").Address("ws://127.0.0.1:9", "t"))
+    deadline = time.monotonic() + 20.0
+    while current.jobs.get(made.id).job == made.job and time.monotonic() < deadline:
+        current.step(time.perf_counter() + 0.01)
+    record = current.jobs.get(made.id)
+    assert record.job == replace(made.job, view=replace(view, depth=digest_of(depth)))
+    assert list(record.tensors) == [digest_of(depth)]
+    assert record.tensors[digest_of(depth)] is depth
+
+
+def test_what_cannot_travel_is_refused_where_it_is_made(part):
+    with pytest.raises(ValueError, match="float64"):
+        part("connection.addressing").stand_in(np.zeros(3))
 
 
 def test_old_jobs_are_forgotten_but_never_live_ones(session):
