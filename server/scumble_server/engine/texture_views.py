@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,12 +10,13 @@ import torch
 from scumble_shared.camera import Camera
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
 from scumble_shared.job import Control, TextureJob
+from scumble_shared.placement import words_of
 from scumble_shared.tensor import AnyArray, Digest
 
 from ..texturing.mesh import Mesh, load_mesh
 from ..texturing.raster import rasterise
 from ..texturing.render import Visible, render_view
-from ..texturing.views import automatic_views, coverage, place
+from ..texturing.views import automatic_views, coverage
 from .conditioning import ViewBuffers, control_image
 from .pixels import rounded_up
 
@@ -70,9 +70,7 @@ def work_views(
     """
     if job.views:
         views = [
-            _work_view(
-                job, view.camera, _words(meshes, view.camera), view.prompt, scale, _locked(tensors, view.image, i)
-            )
+            _work_view(job, view.camera, words_of(view.camera), view.prompt, scale, _locked(tensors, view.image, i))
             for i, view in enumerate(job.views)
         ]
         share = coverage(meshes, [view.camera for view in views])
@@ -95,12 +93,6 @@ def _work_view(
     said = (job.prompt, prompt, words if job.view_words else "")
     whole = replace(camera, width=rounded_up(camera.width, scale), height=rounded_up(camera.height, scale))
     return WorkView(whole, words, ", ".join(part for part in said if part.strip()), image)
-
-
-def _words(meshes: Sequence[Mesh], camera: Camera) -> str:
-    """By the direction in which the camera looks: it may stand anywhere and show only a part."""
-    x, y, z = (-camera.forward).tolist()
-    return place(meshes, math.degrees(math.atan2(x, -y)), math.degrees(math.asin(max(-1.0, min(1.0, z))))).words
 
 
 def _locked(tensors: Mapping[Digest, AnyArray], digest: Digest | None, position: int) -> AnyArray | None:

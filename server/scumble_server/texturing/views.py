@@ -1,13 +1,16 @@
-"""Where to look from: cameras round an object, placed so that together they see as much of it as can be seen."""
+"""Where to look from, by :mod:`scumble_shared.placement`, and what is seen from there."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+import numpy as np
 import torch
-from scumble_shared.camera import Camera, look_at, orthographic, perspective
+from numpy.typing import NDArray
+from scumble_shared import placement
+from scumble_shared.camera import Camera
+from scumble_shared.placement import MIN_COSINE, PlacedView, Sphere
 from torch import Tensor
 
 from .mesh import Mesh
@@ -17,110 +20,27 @@ from .visibility import ViewGeometry, look, view_geometry
 
 __all__ = ["PlacedView", "automatic_views", "coverage", "place", "render_geometry", "surface_samples"]
 
-FIELD_OF_VIEW = math.radians(40.0)
-MARGIN = 1.06
-"""The bounding sphere fills the frame but for 6 %."""
-
-MIN_GAIN = 0.01
-MIN_COSINE = 0.2
-PATIENCE = 3
-"""Promising directions that may disappoint in a row before the search for further views ends."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlacedView:
-    """A camera and where it stands. azimuth: degrees, 0 in front (-y), 90 at +x. elevation: degrees above the horizon.
-    words: what a prompt may call this side of the object."""
-
-    camera: Camera
-    azimuth: float
-    elevation: float
-    words: str
-
-
-_SIDES = (
-    "front view",
-    "three-quarter front view",
-    "side view",
-    "three-quarter back view",
-    "back view",
-    "three-quarter back view",
-    "side view",
-    "three-quarter front view",
-)
-
-
-def _words(azimuth: float, elevation: float) -> str:
-    if abs(elevation) > 60.0:
-        return "top view" if elevation > 0.0 else "bottom view"
-    return _SIDES[round(azimuth / 45.0) % 8]
-
 
 def place(
     meshes: Sequence[Mesh], azimuth: float, elevation: float, size: tuple[int, int] = (512, 512), *, ortho: bool = False
 ) -> PlacedView:
     """A camera that frames the meshes' bounding sphere from a direction. size: (width, height) of its pictures."""
-    centre, radius = _bounds(meshes)
-    around, up = math.radians(azimuth), math.radians(elevation)
-    direction = torch.tensor(
-        [math.sin(around) * math.cos(up), -math.cos(around) * math.cos(up), math.sin(up)], dtype=torch.float64
-    )
-    width, height = size
-    aspect = width / height
-    reach = radius * MARGIN
-    half = FIELD_OF_VIEW / 2.0
-    narrow = math.atan(math.tan(half) * min(1.0, aspect))
-    distance = 3.0 * radius if ortho else reach / math.sin(narrow)
-    near, far = distance - 1.05 * radius, distance + 1.05 * radius
-    if ortho:
-        shorter = 2.0 * reach / min(1.0, aspect)
-        projection = orthographic(shorter * aspect, shorter, near, far)
-    else:
-        projection = perspective(FIELD_OF_VIEW, aspect, near, far)
-    eye = centre + direction * distance
-    view = look_at(
-        (float(eye[0]), float(eye[1]), float(eye[2])), (float(centre[0]), float(centre[1]), float(centre[2]))
-    )
-    return PlacedView(
-        Camera(view, projection, width, height, near, far), azimuth, elevation, _words(azimuth, elevation)
-    )
+    return placement.place(_sphere(meshes), azimuth, elevation, size, ortho=ortho)
 
 
 def automatic_views(
-    meshes: Sequence[Mesh],
-    size: tuple[int, int] = (512, 512),
-    *,
-    count: int = 8,
-    elevation: float = 30.0,
-    most: int = 12,
-    ortho: bool = False,
+    meshes: Sequence[Mesh], size: tuple[int, int] = (512, 512), *, ortho: bool = False
 ) -> tuple[list[PlacedView], float]:
-    """``count`` views evenly round, elevation alternating up and down, then next-best views while one adds at least 1 %
-    of the surface, up to ``most`` in all. Returns the views and the share of the surface area they see."""
-    views = [place(meshes, 360.0 / count * j, elevation * (-1) ** j, size, ortho=ortho) for j in range(count)]
+    """Views as :func:`scumble_shared.placement.choose_views` has them, and the share of the surface area they see."""
     samples = surface_samples(meshes)
-    unseen = torch.ones(sum(len(points) for points, _ in samples), dtype=torch.bool, device=meshes[0].device)
-    for view in views:
-        unseen &= ~_sight(meshes, samples, view.camera)
-    normals = torch.cat([points.normal for points, _ in samples], 1)
-    directions = _directions().to(normals.device)
-    poles, failures = 2, 0  # straight up and down, first in the list, are always tried
-    while len(views) < most and (poles > 0 or failures < PATIENCE) and len(directions):
-        # Occlusion apart, the direction that the unseen parts face most is the one to try next.
-        scores = (directions @ normals[:, unseen]).clamp(min=0.0).sum(1)
-        best = 0 if poles > 0 else int(scores.argmax())
-        x, y, z = directions[best].tolist()
-        directions = torch.cat([directions[:best], directions[best + 1 :]])
-        azimuth, pitch = math.degrees(math.atan2(x, -y)) % 360.0, math.degrees(math.asin(max(-1.0, min(1.0, z))))
-        view = place(meshes, azimuth, pitch, size, ortho=ortho)
-        news = unseen & _sight(meshes, samples, view.camera)
-        useful = float(news.float().mean()) >= MIN_GAIN
-        failures = 0 if useful or poles > 0 else failures + 1
-        poles -= 1
-        if useful:
-            unseen &= ~news
-            views.append(view)
-    return views, 1.0 - float(unseen.float().mean())
+    normals = torch.cat([points.normal for points, _ in samples], 1).T.cpu().numpy()
+
+    def sight(camera: Camera) -> NDArray[np.bool_]:
+        seen: NDArray[np.bool_] = _sight(meshes, samples, camera).cpu().numpy()
+        return seen
+
+    views, seen = placement.choose_views(_sphere(meshes), normals, sight, size, ortho=ortho)
+    return views, float(seen.mean())
 
 
 def coverage(meshes: Sequence[Mesh], cameras: Sequence[Camera], min_cosine: float = MIN_COSINE) -> float:
@@ -205,18 +125,6 @@ def _sight(
     return torch.cat(masks)
 
 
-def _bounds(meshes: Sequence[Mesh]) -> tuple[Tensor, float]:
-    """Centre (3,) and radius of a sphere that holds all vertices."""
-    points = torch.cat([mesh.vertices for mesh in meshes])
-    centre = (points.amin(0) + points.amax(0)) / 2.0
-    return centre.cpu(), max(float((points - centre).norm(dim=1).amax()), 1e-9)
-
-
-def _directions(count: int = 40) -> Tensor:
-    """Unit vectors spread evenly over the sphere, straight up and down among them, float32 (count + 2, 3)."""
-    rank = torch.arange(count, dtype=torch.float64)
-    z = 1.0 - (2.0 * rank + 1.0) / count
-    angle = rank * math.pi * (3.0 - math.sqrt(5.0))
-    across = torch.sqrt(1.0 - z * z)
-    spread = torch.stack([across * torch.cos(angle), across * torch.sin(angle), z], 1)
-    return torch.cat([spread.new_tensor([[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]]), spread]).float()
+def _sphere(meshes: Sequence[Mesh]) -> Sphere:
+    """Holds all vertices."""
+    return placement.bounding_sphere(torch.cat([mesh.vertices for mesh in meshes]).cpu().numpy())
