@@ -50,9 +50,9 @@ def start_up(size: int, results: Any) -> None:
 
     imported = time.perf_counter()
     executor = EngineExecutor(device="cpu")
-    model = executor._model(executor._index.model("starter"), Silent())
+    model = executor._resident.model(executor._index.model("starter"), Silent())
     for position, entry in enumerate(model.entry.controlnets.values()):
-        executor._controlnet(entry, model, Silent(), position)
+        executor._resident.controlnet(entry, model, Silent(), position)
     loaded = time.perf_counter()
     executor.warm_up(Silent())
     ready = time.perf_counter()
@@ -106,7 +106,7 @@ def contestants(size: int) -> tuple[dict[str, Callable[[], Any]], Any]:
     executor._device = Device(torch.device("cpu"), torch.float32, "CPU")
     job = first_job(executor, size)
     image = hint(size)
-    model = executor._model(executor._index.model(job.model), Silent())
+    model = executor._resident.model(executor._index.model(job.model), Silent())
     scheduler, settings = TABLE[job.sampler]
     pipeline = StableDiffusionControlNetPipeline(
         vae=model.vae,

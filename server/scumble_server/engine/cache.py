@@ -13,10 +13,11 @@ Value = TypeVar("Value")
 
 
 class Cache(Generic[Key, Value]):
-    """Keeps the ``capacity`` values used last."""
+    """Keeps the ``capacity`` values used last. dropped: told of each value that goes."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, dropped: Callable[[Value], None] = lambda value: None) -> None:
         self._capacity = capacity
+        self._dropped = dropped
         self._values: OrderedDict[Key, Value] = OrderedDict()
 
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
@@ -25,7 +26,7 @@ class Cache(Generic[Key, Value]):
             self._values.move_to_end(key)
             return self._values[key]
         while len(self._values) >= self._capacity:
-            self._values.popitem(last=False)
+            self._dropped(self._values.popitem(last=False)[1])
         value = self._values[key] = make()
         return value
 
@@ -33,4 +34,5 @@ class Cache(Generic[Key, Value]):
         return len(self._values)
 
     def clear(self) -> None:
-        self._values.clear()
+        while self._values:
+            self._dropped(self._values.popitem(last=False)[1])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,20 +18,15 @@ from ..models.entries import ControlNetEntry, ModelEntry
 from ..models.index import ModelIndex
 from ..models.scan import scan
 from ..service import JobHooks, Output
-from .cache import Cache
 from .conditioning import ViewBuffers, control_image, view_buffers
 from .device import resolve_device
 from .extensions.controls import ActiveControl
-from .families import family_of
-from .family import LoadedControlNet, LoadedModel
 from .generate import Timings, generate, padded_size
 from .pixels import image_array, pad_to
+from .resident import ResidentModels
 from .samplers import make_scheduler
 
 __all__ = ["EngineExecutor"]
-
-MODELS_KEPT = 1
-CONTROLNETS_KEPT = 4
 
 
 class EngineExecutor:
@@ -45,8 +39,7 @@ class EngineExecutor:
         self._device = resolve_device(device)
         self._model_dirs = model_dirs
         self._index = scan(model_dirs)
-        self._models: Cache[str, LoadedModel] = Cache(MODELS_KEPT)
-        self._controlnets: Cache[tuple[str, str], LoadedControlNet] = Cache(CONTROLNETS_KEPT)
+        self._resident = ResidentModels(self._device)
 
     def capabilities(self) -> Capabilities:
         return self._index.capabilities(self._device.label)
@@ -54,7 +47,7 @@ class EngineExecutor:
     def warm_up(self, hooks: JobHooks) -> None:
         """Load the built-in model and run it once at its smallest, so that first-time costs are paid."""
         entry = self._index.model(DEFAULT_MODEL)
-        self._model(entry, hooks)
+        self._resident.model(entry, hooks)
         controls = tuple(Control(kind, image="black") for kind in entry.controlnets)
         job = GenerateJob("", width=64, height=64, num_inference_steps=1, sampler=entry.sampler, controls=controls)
         self._generate(job, {"black": torch.zeros(64, 64, 3, dtype=torch.uint8).numpy()}, hooks)
@@ -75,8 +68,8 @@ class EngineExecutor:
         with timings.stage("loading"):
             make_scheduler(job.sampler, {})  # an unknown name is refused before anything is loaded
             entry, nets = self._entries(job)
-            model = self._model(entry, hooks)
-            loaded = [self._controlnet(net, model, hooks, i) for i, net in enumerate(nets)]
+            model = self._resident.model(entry, hooks)
+            loaded = [self._resident.controlnet(net, model, hooks, i) for i, net in enumerate(nets)]
         with timings.stage("conditioning"):
             images = _control_images(job.controls, job.view, tensors, job.width, job.height)
             size = padded_size(job, model)
@@ -99,8 +92,8 @@ class EngineExecutor:
         entry, nets = self._entries(job)
 
         def load() -> Loaded:
-            model = self._model(entry, hooks)
-            return Loaded(model, [self._controlnet(net, model, hooks, i) for i, net in enumerate(nets)])
+            model = self._resident.model(entry, hooks)
+            return Loaded(model, [self._resident.controlnet(net, model, hooks, i) for i, net in enumerate(nets)])
 
         # Geometry needs float64, which Apple's GPUs don't have.
         device = self._device.torch_device if self._device.torch_device.type == "cuda" else torch.device("cpu")
@@ -135,28 +128,6 @@ class EngineExecutor:
         from ..texturing.project import run_project
 
         return run_project(job, tensors, self._device.torch_device, hooks)
-
-    def _model(self, entry: ModelEntry, hooks: JobHooks) -> LoadedModel:
-        def load() -> LoadedModel:
-            hooks.progress("loading")
-            self._controlnets.clear()
-            return family_of(entry.family).load_model(entry, self._device)
-
-        return self._models.get(entry.id, load)
-
-    def _controlnet(
-        self, entry: ControlNetEntry, model: LoadedModel, hooks: JobHooks, position: int
-    ) -> LoadedControlNet:
-        def load() -> LoadedControlNet:
-            hooks.progress("loading")
-            try:
-                return family_of(entry.family).load_controlnet(entry, model)
-            except ScumbleError as error:
-                remedy = Remedy("Remove this control", RemedyAction.REMOVE_CONTROL, str(position))
-                field = f"job.controls[{position}].model"
-                raise ScumbleError.from_info(replace(error.info, field=field, remedy=remedy)) from error
-
-        return self._controlnets.get((model.entry.id, entry.id), load)
 
 
 def _entries(index: ModelIndex, job: GenerateJob | TextureJob) -> tuple[ModelEntry, list[ControlNetEntry]]:

@@ -12,7 +12,10 @@ from scumble_server.engine.device import Device, resolve_device
 from scumble_server.engine.executor import EngineExecutor
 from scumble_server.engine.families import family_of
 from scumble_server.engine.generate import Timings, generate
+from scumble_server.models.library import Library
+from scumble_server.models.library_import import import_model
 from scumble_server.models.seeded import write_seeded_model
+from scumble_server.models.transfer_http import Network
 from scumble_server.service import Executor, JobCancelled
 from scumble_shared.camera import Camera, look_at, perspective
 from scumble_shared.errors import ErrorCode, RemedyAction, ScumbleError
@@ -198,7 +201,7 @@ class TestErrors:
         """A model gone bad (here: one weight) is an error with a remedy, not a black picture."""
         write_seeded_model(tmp_path / "bad")
         executor = EngineExecutor((tmp_path,), "cpu")
-        model = executor._model(executor._index.model("bad"), Hooks())
+        model = executor._resident.model(executor._index.model("bad"), Hooks())
         with torch.no_grad():
             model.unet.conv_in.weight[0] = torch.nan
         error = error_of(executor, job(model="bad"))
@@ -207,7 +210,7 @@ class TestErrors:
 
     def test_memory_that_does_not_suffice_offers_a_smaller_size(self, models_folder):
         executor = EngineExecutor((models_folder,), "cpu")
-        model = executor._model(executor._index.model("tiny"), Hooks())
+        model = executor._resident.model(executor._index.model("tiny"), Hooks())
 
         def exhausted(module, arguments):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
@@ -236,6 +239,52 @@ class TestModelsAreKept:
         hooks = Hooks()
         run(executor, job(model="starter", controls=BOTH, view=VIEW, num_inference_steps=1), hooks=hooks)
         assert "loading" not in {stage for stage, *_ in hooks.stages}
+
+
+class _Watch:
+    """Nobody looks at how an import gets on."""
+
+    def progress(self, done: int, total: int | None) -> None:
+        pass
+
+    def check_cancelled(self) -> None:
+        pass
+
+
+class TestModelsInTheLibrary:
+    """A model that is loaded can't be deleted under the engine's feet."""
+
+    @pytest.fixture
+    def library(self, tmp_path) -> Library:
+        write_seeded_model(tmp_path / "original")
+        library = Library(tmp_path / "library")
+        for name in ("first", "second"):
+            import_model(library, tmp_path / "original", _Watch(), Network(), model_id=name)
+        return library
+
+    def test_it_is_in_use_while_it_is_loaded(self, library):
+        executor = EngineExecutor((library.folder,), "cpu")
+        run(executor, job(model="first"))
+        with pytest.raises(ScumbleError) as caught:
+            library.delete("first", confirmed=True)
+        assert caught.value.code == ErrorCode.IN_USE
+        run(executor, job(model="second"))
+        library.delete("first", confirmed=True)
+        assert run(executor, job(model="second")).tensors["image/0"].any()
+
+    def test_one_that_is_being_replaced_is_not_loaded(self, library):
+        executor = EngineExecutor((library.folder,), "cpu")
+        with library.changing("first"):
+            error = error_of(executor, job(model="first"))
+        assert (error.code, error.info.field, error.info.retryable) == (ErrorCode.IN_USE, "job.model", True)
+        assert run(executor, job(model="first")).tensors["image/0"].any()
+
+    def test_one_that_could_not_be_loaded_is_let_go(self, library):
+        executor = EngineExecutor((library.folder,), "cpu")
+        weights = library.folder / "first" / "unet" / "diffusion_pytorch_model.safetensors"
+        weights.write_bytes(b"")
+        assert error_of(executor, job(model="first")).code == ErrorCode.MODEL_INVALID
+        library.delete("first", confirmed=True)
 
 
 def test_half_precision_gives_the_same_picture_to_the_eye(entries, tiny):

@@ -182,7 +182,7 @@ class TestCancel:
 class TestMemory:
     def test_fewer_views_at_once_when_it_runs_out(self, models_folder):
         executor = EngineExecutor((models_folder,), "cpu")
-        model = executor._model(executor._index.model("tiny"), Hooks())
+        model = executor._resident.model(executor._index.model("tiny"), Hooks())
         largest = []
 
         def limited(module, arguments):
@@ -197,7 +197,7 @@ class TestMemory:
 
     def test_too_little_for_one_offers_smaller_views(self, models_folder):
         executor = EngineExecutor((models_folder,), "cpu")
-        model = executor._model(executor._index.model("tiny"), Hooks())
+        model = executor._resident.model(executor._index.model("tiny"), Hooks())
 
         def exhausted(module, arguments):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")

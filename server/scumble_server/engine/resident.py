@@ -1,0 +1,90 @@
+"""The models and ControlNets that stay on the device between jobs, and the word to the library that they are in use."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
+
+from ..models.entries import ControlNetEntry, ModelEntry
+from ..models.library import lease
+from ..service import JobHooks
+from .cache import Cache
+from .device import Device
+from .families import family_of
+from .family import LoadedControlNet, LoadedModel
+
+__all__ = ["ResidentModels"]
+
+MODELS_KEPT = 1
+CONTROLNETS_KEPT = 4
+
+Loaded = TypeVar("Loaded")
+
+
+@dataclass(frozen=True, slots=True)
+class _Held(Generic[Loaded]):
+    """lease: that its files aren't deleted or replaced; open weights may be read from disk at any time."""
+
+    loaded: Loaded
+    lease: ExitStack
+
+
+class ResidentModels:
+    """Known by their paths, since an id may stand for another model after the folders were looked through again."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._models: Cache[Path, _Held[LoadedModel]] = Cache(MODELS_KEPT, _release)
+        self._controlnets: Cache[tuple[Path, Path], _Held[LoadedControlNet]] = Cache(CONTROLNETS_KEPT, _release)
+
+    def model(self, entry: ModelEntry, hooks: JobHooks) -> LoadedModel:
+        """Loaded if it isn't yet; what was loaded before it goes.
+
+        Raises ScumbleError MODEL_INVALID, or IN_USE while its files are being deleted or replaced.
+        """
+
+        def load() -> _Held[LoadedModel]:
+            hooks.progress("loading")
+            self._controlnets.clear()
+            with _leased(entry.path, "job.model") as stack:
+                return _Held(family_of(entry.family).load_model(entry, self._device), stack.pop_all())
+
+        return self._models.get(entry.path, load).loaded
+
+    def controlnet(
+        self, entry: ControlNetEntry, model: LoadedModel, hooks: JobHooks, position: int
+    ) -> LoadedControlNet:
+        """The ControlNet of control number ``position``. Raises as :meth:`model` does, and MODEL_MISMATCH."""
+        field = f"job.controls[{position}].model"
+
+        def load() -> _Held[LoadedControlNet]:
+            hooks.progress("loading")
+            with _leased(entry.path, field) as stack:
+                try:
+                    loaded = family_of(entry.family).load_controlnet(entry, model)
+                except ScumbleError as error:
+                    remedy = Remedy("Remove this control", RemedyAction.REMOVE_CONTROL, str(position))
+                    raise ScumbleError.from_info(replace(error.info, field=field, remedy=remedy)) from error
+                return _Held(loaded, stack.pop_all())
+
+        return self._controlnets.get((model.entry.path, entry.path), load).loaded
+
+
+def _leased(path: Path, field: str) -> ExitStack:
+    """Raises ScumbleError IN_USE about the job's ``field``."""
+    stack = ExitStack()
+    try:
+        stack.enter_context(lease(path))
+    except ScumbleError as error:
+        if error.code is not ErrorCode.IN_USE:
+            raise
+        raise ScumbleError.from_info(replace(error.info, field=field)) from error
+    return stack
+
+
+def _release(held: _Held[Loaded]) -> None:
+    held.lease.close()
