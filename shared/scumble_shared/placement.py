@@ -22,6 +22,7 @@ __all__ = [
     "bounding_sphere",
     "choose_views",
     "place",
+    "sheet_columns",
     "side_of",
     "words_of",
 ]
@@ -84,6 +85,14 @@ def side_of(azimuth: float, elevation: float) -> str:
 def words_of(camera: Camera) -> str:
     """The same by the direction in which a camera looks: it may stand anywhere and show only a part."""
     return side_of(*_angles(-camera.forward))
+
+
+def sheet_columns(count: int, width: int, height: int) -> int:
+    """Columns of the sheet that previews of ``count`` views of one size make, filled row by row; about square."""
+    columns = 1
+    while columns * columns * width < count * height:
+        columns += 1
+    return columns
 
 
 def bounding_sphere(points: NDArray[np.floating]) -> Sphere:

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scumble_shared.camera import Camera
-from scumble_shared.placement import MIN_COSINE, Sphere, bounding_sphere, choose_views, place, side_of, words_of
+from scumble_shared.placement import (
+    MIN_COSINE,
+    Sphere,
+    bounding_sphere,
+    choose_views,
+    place,
+    sheet_columns,
+    side_of,
+    words_of,
+)
 
 UNIT = Sphere((0.0, 0.0, 0.0), 1.0)
 
@@ -111,3 +120,12 @@ def test_there_is_an_end_even_if_every_view_shows_something_new() -> None:
 
     views, _ = choose_views(UNIT, points, sight)
     assert len(views) == 12
+
+
+@given(count=st.integers(1, 64), width=st.integers(1, 128), height=st.integers(1, 128))
+def test_a_sheet_has_room_for_all_and_is_the_same_in_pixels_and_latents(count: int, width: int, height: int) -> None:
+    columns = sheet_columns(count, width, height)
+    rows = -(-count // columns)
+    assert columns * rows >= count > columns * (rows - 1)
+    assert columns == sheet_columns(count, 8 * width, 8 * height)
+    assert sheet_columns(9, 64, 64) == 3

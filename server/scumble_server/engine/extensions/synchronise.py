@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
+from scumble_shared.placement import sheet_columns
 
 from ...service import JobHooks
 from ...texturing.sync import SyncPlan, SyncSchedule
@@ -65,8 +65,8 @@ class Contact(Preview):
 def contact_sheet(views: torch.Tensor) -> torch.Tensor:
     """V x C x h x w -> 1 x C x rows * h x columns * w, about square; what stays empty is 0."""
     count, channels, height, width = views.shape
-    columns = math.ceil(math.sqrt(count * height / width))
-    rows = math.ceil(count / columns)
+    columns = sheet_columns(count, width, height)
+    rows = -(-count // columns)
     sheet = views.new_zeros(rows * columns, channels, height, width)
     sheet[:count] = views
     return (
