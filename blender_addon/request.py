@@ -23,7 +23,7 @@ from .jobs import JobRecord, MeshTarget, SeenObject, Target
 from .prepare import Picture
 from .properties import SCUMBLE_PG_control, SCUMBLE_PG_settings
 
-__all__ = ["Request", "camera_size", "control_images", "generation", "texture"]
+__all__ = ["SEED_LIMIT", "Request", "camera_size", "control_images", "controls_of", "generation", "texture", "viewport"]
 
 MATRIX_TOLERANCE = 1e-5
 SEED_LIMIT = 2**31
@@ -62,7 +62,7 @@ def generation(context: bpy.types.Context, capabilities: Capabilities, **overrid
         num_inference_steps=settings.num_inference_steps,
         guidance_scale=settings.guidance_scale,
         seed=settings.seed,
-        controls=_controls(settings, control_kinds_of(capabilities, model)),
+        controls=controls_of(settings, control_kinds_of(capabilities, model)),
         view=view,
     )
     job = replace(job, **{**overrides, "width": view.camera.width, "height": view.camera.height})
@@ -73,7 +73,7 @@ def control_images(context: bpy.types.Context, capabilities: Capabilities, **ove
     """The control images of the scene's controls, from what is to be seen now."""
     settings: SCUMBLE_PG_settings = context.scene.scumble
     source = overrides.get("source", settings.source)
-    controls = _controls(settings, control_kinds_of(capabilities, settings.model_id))
+    controls = controls_of(settings, control_kinds_of(capabilities, settings.model_id))
     if not controls:
         raise ScumbleError(ErrorCode.SCENE, "there is no control to look at; add one", field="controls")
     frame, view, tensors = _capture(context, source, settings.width, settings.height)
@@ -126,7 +126,7 @@ def _capture(
         size = camera_size(context.scene.render, width, height)
         frame = capture.capture_camera(context.scene, context.view_layer, None, *size)
     else:
-        frame = capture.capture_view3d(_viewport(context), width, height, context=context)
+        frame = capture.capture_view3d(viewport(context), width, height, context=context)
     tensors: dict[Digest, AnyArray] = {}
     view = View(
         frame.camera,
@@ -137,8 +137,8 @@ def _capture(
     return frame, view, tensors
 
 
-def _viewport(context: bpy.types.Context) -> bpy.types.Area:
-    """The viewport the artist is in, or else the largest of the window."""
+def viewport(context: bpy.types.Context) -> bpy.types.Area:
+    """The viewport the artist is in, or else the largest of the window. Raises ScumbleError SCENE without one."""
     if context.area is not None and context.area.type == "VIEW_3D":
         return context.area
     areas = [area for area in context.screen.areas if area.type == "VIEW_3D"] if context.screen else []
@@ -152,7 +152,8 @@ def _target(scene: bpy.types.Scene, source: str, actions: frozenset[str], frame:
     return Target(scene.session_uid, frame.camera, source == "CAMERA", actions, (), seen)
 
 
-def _controls(settings: SCUMBLE_PG_settings, offered: Iterable[str]) -> tuple[Control, ...]:
+def controls_of(settings: SCUMBLE_PG_settings, offered: Iterable[str]) -> tuple[Control, ...]:
+    """The scene's controls as a job has them. offered: kinds the model can follow."""
     if not settings.controls and settings.use_default_controls:
         return tuple(Control(kind) for kind in ("depth", "normal") if kind in offered)
     return tuple(_control(control) for control in settings.controls if control.enabled)

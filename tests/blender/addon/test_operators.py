@@ -101,7 +101,7 @@ def test_controls_of_separate_networks_count(offered, part):
 
 
 def test_what_a_model_cannot_follow_is_not_sent_by_default(settings, offered, part):
-    controls = part("request")._controls
+    controls = part("request").controls_of
     assert controls(settings, ("depth",)) == (Control("depth"),)
     settings.controls.add().kind = "canny"
     control = settings.controls[0]
