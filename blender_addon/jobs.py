@@ -59,7 +59,8 @@ class Target:
     """Where a result goes. scene_uid: ``session_uid`` of the scene, stable over undo, gone with the file.
 
     actions: names of ``properties.RESULT_ACTIONS``. from_camera: the scene's camera was captured, not a viewport.
-    meshes: what a texture is for. objects: what was visible, by its value in the id buffer.
+    meshes: what a texture is for. objects: what was visible, by its value in the id buffer. locks: which views of a
+    texture the artist keeps, whatever a job holds still.
     """
 
     scene_uid: int
@@ -68,6 +69,7 @@ class Target:
     actions: frozenset[str] = frozenset()
     meshes: tuple[MeshTarget, ...] = ()
     objects: tuple[SeenObject, ...] = ()
+    locks: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

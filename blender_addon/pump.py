@@ -7,12 +7,13 @@ nor in the bpy module: call :func:`step` there.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import bpy
 
 from .state import session
 
-__all__ = ["BUDGET", "ensure_running", "register", "step", "unregister"]
+__all__ = ["BUDGET", "ensure_running", "register", "step", "tasks", "unregister"]
 
 BUDGET = 0.004
 """Seconds of Blender's main thread per turn."""
@@ -21,12 +22,18 @@ BUSY_INTERVAL = 0.02
 IDLE_INTERVAL = 0.1
 REDRAWN = {"VIEW_3D", "IMAGE_EDITOR", "PROPERTIES", "PREFERENCES"}
 
+tasks: list[Callable[[], bool]] = []
+"""Called in every turn until they say False: what waits for work on other threads."""
+
 _seen_changes = 0
 
 
 def step(budget: float = BUDGET) -> int:
     """Deals with what has arrived, for about ``budget`` seconds; returns how many events that were."""
     count = session().step(time.perf_counter() + budget)
+    for task in tuple(tasks):
+        if not task() and task in tasks:
+            tasks.remove(task)
     _redraw_if_changed(session().changes)
     return count
 
@@ -40,9 +47,9 @@ def ensure_running() -> None:
 def _tick() -> float | None:
     step()
     current = session()
-    if not current.active:
+    if not current.active and not tasks:
         return None
-    return BUSY_INTERVAL if current.jobs.live() else IDLE_INTERVAL
+    return BUSY_INTERVAL if tasks or current.jobs.live() else IDLE_INTERVAL
 
 
 def _redraw_if_changed(changes: int) -> None:
@@ -61,5 +68,6 @@ def register() -> None:
 
 
 def unregister() -> None:
+    tasks.clear()
     if bpy.app.timers.is_registered(_tick):
         bpy.app.timers.unregister(_tick)

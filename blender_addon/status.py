@@ -23,6 +23,8 @@ __all__ = [
 STAGES = {
     "loading": "Loading the model",
     "encoding": "Reading the prompt",
+    "placing": "Looking Round",
+    "conditioning": "Drawing the Controls",
     "denoising": "Painting",
     "decoding": "Finishing",
     "projecting": "Projecting",

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import bpy
 from scumble_shared.errors import ErrorCode, ScumbleError
 
+from .images import PROVENANCE
+
 __all__ = ["apply_texture", "base_color_of", "editable_object", "principled_of"]
 
 NODE_GAP = 320.0
@@ -85,7 +87,9 @@ def _textured(
     texture = _texture_node(material.node_tree, shader, image, uv_map)
     color = shader.inputs["Base Color"]
     if complete:
+        replaced = color.links[0].from_node if color.links else None
         material.node_tree.links.new(texture.outputs["Color"], color)
+        _remove_unused(material.node_tree, replaced)
     else:
         _mix_over(material.node_tree, texture, color, shader.location)
     return material
@@ -118,6 +122,19 @@ def _texture_node(
     tree.links.new(coordinates.outputs["UV"], texture.inputs["Vector"])
     tree.nodes.active = texture  # what texture painting and the solid viewport's texture mode show
     return texture
+
+
+def _remove_unused(tree: bpy.types.NodeTree, node: bpy.types.Node | None) -> None:
+    """A picture of ours that a new one took the place of would be kept in the file by a node that nothing uses."""
+    if node is None or node.type != "TEX_IMAGE" or node.image is None or PROVENANCE not in node.image:
+        return
+    if any(output.links for output in node.outputs):
+        return
+    coordinates = [link.from_node for link in node.inputs["Vector"].links]
+    tree.nodes.remove(node)
+    for source in coordinates:
+        if source.type == "UVMAP" and not source.outputs["UV"].links:
+            tree.nodes.remove(source)
 
 
 def _mix_over(

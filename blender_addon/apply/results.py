@@ -22,6 +22,12 @@ __all__ = ["apply_result", "keep_pictures", "preview_watchers", "show_preview", 
 preview_watchers: dict[str, Callable[[JobRecord, object], None]] = {}
 """Scripts that want a job's previews, by its id; called on the main thread with float32 h x w x 4, bottom row first."""
 
+appliers: dict[type, Callable[[JobRecord], None]] = {}
+"""What applies the results of other kinds of jobs, by the job's class; each makes its own undo step."""
+
+preview_showers: dict[type, Callable[[JobRecord, object], None]] = {}
+"""What shows the previews of other kinds of jobs."""
+
 NAME_LENGTH = 40
 """Characters of the prompt in an image's name; Blender allows 63 in all."""
 
@@ -41,12 +47,16 @@ def apply_result(record: JobRecord) -> None:
         case ControlImagesJob():
             for index, picture in enumerate(record.prepared.values()):
                 icons.set_control_icon(record.target.scene_uid, index, picture.icon)
+        case _ if apply := appliers.get(type(record.job)):
+            apply(record)
 
 
 def show_preview(record: JobRecord, pixels: object) -> None:
     """A picture forming, over the view it is made from."""
     if watcher := preview_watchers.get(record.id):
         watcher(record, pixels)
+    if shower := preview_showers.get(type(record.job)):
+        shower(record, pixels)
     target = record.target
     wanted = "OVERLAY" in target.actions and preferences().show_previews
     if wanted and isinstance(pixels, np.ndarray) and target.camera is not None:
