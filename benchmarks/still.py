@@ -20,6 +20,9 @@ class Still:
         model = ModelInfo("starter", "Still", "still", "euler", 20, 7.0, 512, 512, CONTROL_KINDS)
         return Capabilities(("generate",), SAMPLERS, device="none", models=(model,))
 
+    def look_for_models(self) -> None:
+        """It has but one."""
+
     def warm_up(self, hooks: JobHooks) -> None:
         hooks.progress("loading", fraction=1.0)
 

@@ -116,6 +116,11 @@ class Session:
         self._set(ConnectionState.FAILED, error)
         self._fail_jobs(error)
 
+    def list_models(self) -> None:
+        """Have the server look for models that came or went; ``capabilities`` will tell."""
+        if self._link is not None:
+            self._link.list_models()
+
     def _open(self, address: Address) -> None:
         self._link = Link(address, self._client, self._prepared)
         for job_id, tensors, previews in self._waiting:

@@ -108,6 +108,10 @@ class Link:
     def cancel(self, job_id: str) -> None:
         self._inbox.put(lambda: self._deliver(self._session.cancel(job_id)))
 
+    def list_models(self) -> None:
+        """Have the server look for models; what it has will be among the events."""
+        self._inbox.put(self._session.list_models)
+
     def close(self, timeout: float = 3.0) -> None:
         """Ends the connection and the thread; jobs that haven't ended are forgotten."""
         self._stopped.set()

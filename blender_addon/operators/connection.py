@@ -1,4 +1,4 @@
-"""Connect and disconnect."""
+"""Connect and disconnect, and ask what there is."""
 
 from __future__ import annotations
 
@@ -44,6 +44,24 @@ class SCUMBLE_OT_disconnect(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class SCUMBLE_OT_refresh_models(bpy.types.Operator):
+    """Have the server look for models that were added or removed"""
+
+    bl_idname = "scumble.refresh_models"
+    bl_label = "Refresh Models"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if session().state is not ConnectionState.READY:
+            cls.poll_message_set("Not connected")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        session().list_models()
+        return {"FINISHED"}
+
+
 class SCUMBLE_OT_open_preferences(bpy.types.Operator):
     """Show where the server is chosen"""
 
@@ -66,4 +84,10 @@ class SCUMBLE_OT_open_extensions(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (SCUMBLE_OT_connect, SCUMBLE_OT_disconnect, SCUMBLE_OT_open_preferences, SCUMBLE_OT_open_extensions)
+CLASSES = (
+    SCUMBLE_OT_connect,
+    SCUMBLE_OT_disconnect,
+    SCUMBLE_OT_refresh_models,
+    SCUMBLE_OT_open_preferences,
+    SCUMBLE_OT_open_extensions,
+)

@@ -54,7 +54,9 @@ class SCUMBLE_PT_main(SidebarPanel, bpy.types.Panel):
             _draw_problem(layout, current.problem)
         layout.prop(settings, "prompt", text="", placeholder="Prompt")
         layout.prop(settings, "negative_prompt", text="", placeholder="Negative prompt")
-        layout.prop(settings, "model", text="")
+        models = layout.row(align=True)
+        models.prop(settings, "model", text="")
+        models.operator("scumble.refresh_models", text="", icon="FILE_REFRESH")
         layout.row().prop(settings, "source", expand=True)
         _draw_jobs(layout, current.jobs.live())
         latest = current.jobs.all()[-1:]

@@ -86,6 +86,9 @@ class JobService(Protocol):
     def capabilities(self) -> Capabilities:
         """Models, samplers, tasks and device; cheap, never waits for the worker."""
 
+    async def look_for_models(self) -> None:
+        """Find out which models there are by now; when it returns, :meth:`capabilities` knows."""
+
     def on_capabilities_changed(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` on the event-loop thread whenever :meth:`capabilities` differs from before."""
 
@@ -141,6 +144,9 @@ class Executor(Protocol):
     """Does the work of one device. Lives in a worker process; one call at a time."""
 
     def capabilities(self) -> Capabilities: ...
+
+    def look_for_models(self) -> None:
+        """Find out which models there are by now. Called between jobs."""
 
     def warm_up(self, hooks: JobHooks) -> None:
         """Load the default model so that the first job doesn't wait for it."""

@@ -34,6 +34,7 @@ from .messages import (
     Failed,
     Hello,
     Identify,
+    ListModels,
     ModelsChanged,
     NeedTensors,
     Preview,
@@ -228,6 +229,11 @@ class ClientSession:
         if self._state is ClientState.READY:
             self._urgent.append(Cancel(job_id))
         return []
+
+    def list_models(self) -> None:
+        """Have the server look for models; ``ModelsChanged`` will arrive. Without a connection, ``Ready`` will do."""
+        if self._state is ClientState.READY:
+            self._urgent.append(ListModels())
 
     # --- what the server says -----------------------------------------------------------------------
 

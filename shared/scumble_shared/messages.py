@@ -29,6 +29,7 @@ __all__ = [
     "Hello",
     "Identify",
     "JobEvent",
+    "ListModels",
     "ModelInfo",
     "ModelsChanged",
     "NeedTensors",
@@ -281,6 +282,13 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
+class ListModels:
+    """Look for models that came or went. Answered by ModelsChanged, whether there is something new or not."""
+
+    type: Literal["list_models"] = "list_models"
+
+
+@dataclass(frozen=True, slots=True)
 class Ack:
     """The client has every reliable event of the job up to ``seq``."""
 
@@ -292,4 +300,4 @@ class Ack:
 ReliableEvent = Accepted | Started | Result | Failed | Cancelled
 JobEvent = ReliableEvent | Progress | Preview
 ServerMessage = Hello | Ready | ModelsChanged | NeedTensors | JobEvent | Problem
-ClientMessage = Identify | Submit | Upload | Cancel | Ack
+ClientMessage = Identify | Submit | Upload | Cancel | ListModels | Ack

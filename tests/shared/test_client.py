@@ -25,6 +25,7 @@ from scumble_shared.messages import (
     Failed,
     Hello,
     Identify,
+    ListModels,
     ModelsChanged,
     NeedTensors,
     Problem,
@@ -113,6 +114,15 @@ class TestHandshake:
         session, _ = ready_session()
         hears(session, ModelsChanged(Capabilities(device="cuda")))
         assert session.capabilities.device == "cuda"
+
+    def test_models_are_asked_for_when_there_is_somebody_to_ask(self):
+        session, _ = ready_session()
+        session.list_models()
+        assert said(session) == [ListModels()]
+        session.disconnected()
+        session.list_models()
+        session.connected()
+        assert said(session) == []
 
 
 class TestSubmitting:

@@ -44,6 +44,9 @@ class EngineExecutor:
     def capabilities(self) -> Capabilities:
         return self._index.capabilities(self._device.label)
 
+    def look_for_models(self) -> None:
+        self._index = scan(self._model_dirs)
+
     def warm_up(self, hooks: JobHooks) -> None:
         """Load the built-in model and run it once at its smallest, so that first-time costs are paid."""
         entry = self._index.model(DEFAULT_MODEL)
@@ -117,7 +120,7 @@ class EngineExecutor:
         except ScumbleError as error:
             if error.code != ErrorCode.MODEL_MISSING:
                 raise
-            self._index = scan(self._model_dirs)
+            self.look_for_models()
             return _entries(self._index, job)
 
     def _control_images(self, job: ControlImagesJob, tensors: Mapping[Digest, AnyArray]) -> Output:

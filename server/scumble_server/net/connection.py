@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 
 from scumble_shared.codec import Assembler, Codecs, decode_binary, encode_frames, encode_text
 from scumble_shared.errors import ScumbleError
 from scumble_shared.limits import Limits
-from scumble_shared.messages import ClientMessage
+from scumble_shared.messages import ClientMessage, Identify
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
@@ -34,7 +34,8 @@ THREAD_BYTES = 256 * 1024
 
 
 class Connection:
-    """make_session: given the mailbox. identify_seconds: how long a client may take to say who it is.
+    """make_session: given the mailbox. look_for_models: of the service. identify_seconds: how long a client may take
+    to say who it is.
 
     :meth:`run` returns when the connection is closed, by whomever.
     """
@@ -45,12 +46,14 @@ class Connection:
         limits: Limits,
         codecs: Codecs,
         make_session: Callable[[Mailbox], Session],
+        look_for_models: Callable[[], Awaitable[None]],
         identify_seconds: float = 10.0,
     ) -> None:
         self._websocket = websocket
         self._limits = limits
         self._identify_seconds = identify_seconds
         self._codecs = codecs
+        self._look_for_models = look_for_models
         self._news = asyncio.Event()
         self._mailbox = Mailbox(self._news.set)
         self.session = make_session(self._mailbox)
@@ -104,8 +107,13 @@ class Connection:
             item = await self._inbox.get()
             if isinstance(item, bytes):
                 await self._upload(item)
-            else:
-                self.session.handle(item)
+                continue
+            if self.session.needs_look(item):
+                await self._look_for_models()
+            self.session.handle(item)
+            if isinstance(item, Identify) and self.session.identified:
+                # "ready" doesn't wait for it; "models_changed" follows if need be
+                self._looking = asyncio.ensure_future(self._look_for_models())
 
     async def _upload(self, data: bytes) -> None:
         try:

@@ -166,7 +166,12 @@ class NetServer:
             )
 
         connection = Connection(
-            websocket, self._options.limits, self._options.codecs, make_session, self._options.identify_seconds
+            websocket,
+            self._options.limits,
+            self._options.codecs,
+            make_session,
+            self._service.look_for_models,
+            self._options.identify_seconds,
         )
         self._connections.add(connection)
         try:

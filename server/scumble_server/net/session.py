@@ -24,6 +24,7 @@ from scumble_shared.messages import (
     ClientMessage,
     Hello,
     Identify,
+    ListModels,
     ModelsChanged,
     NeedTensors,
     Problem,
@@ -170,6 +171,19 @@ class Session:
                 self._waiting.add(message.job_id)
         return False
 
+    def needs_look(self, message: ClientMessage) -> bool:
+        """Whether the service should look for models before :meth:`handle` is given ``message``: the client asks for
+        them, or for one that wasn't there when the service last looked."""
+        if isinstance(message, ListModels):
+            return self.identified
+        if not isinstance(message, Submit) or not self.identified:
+            return False
+        try:
+            validate_job(message.job, self._hello.limits, self._service.capabilities())
+        except ScumbleError as error:
+            return error.code in (ErrorCode.MODEL_MISSING, ErrorCode.MODEL_INVALID)
+        return False
+
     def handle(self, message: ClientMessage) -> None:
         """A message in its turn. An upload goes to :meth:`store` instead."""
         match message:
@@ -178,6 +192,8 @@ class Session:
             case Submit():
                 self._waiting.discard(message.job_id)
                 self._guarded(lambda: self._submit(message), message.job_id)
+            case ListModels():
+                self._guarded(self._list_models)
             case Cancel() | Ack() | Upload():
                 self._guarded(self._require_identity)
 
@@ -221,6 +237,10 @@ class Session:
         self._mailbox.post(Outgoing(ready))
         for replay in replays.values():
             replay()
+
+    def _list_models(self) -> None:
+        self._require_identity()
+        self.capabilities_changed()
 
     def _capabilities(self) -> Capabilities:
         """The service's, with what this edge adds."""

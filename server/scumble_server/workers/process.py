@@ -23,6 +23,7 @@ from ..service import Executor, JobCancelled
 from .spec import ExecutorSpec
 from .wire import (
     CancelWork,
+    LookForModels,
     PreviewTaken,
     StartFailed,
     StopWorker,
@@ -54,6 +55,7 @@ class Channel:
         self._connection = connection
         self._work: SimpleQueue[tuple[Work, list[AnyArray]]] = SimpleQueue()
         self._cancelled = ""
+        self._models_changed = threading.Event()
         self.preview_left = threading.Event()
         self.preview_left.set()
         threading.Thread(target=self._read, name="scumble-control", daemon=True).start()
@@ -61,6 +63,12 @@ class Channel:
     def next_work(self) -> tuple[Work, list[AnyArray]]:
         """Waits for the next job."""
         return self._work.get()
+
+    def models_changed(self) -> bool:
+        """Whether they did since this was last asked."""
+        changed = self._models_changed.is_set()
+        self._models_changed.clear()
+        return changed
 
     def is_cancelled(self, job_id: str) -> bool:
         return job_id != "" and job_id == self._cancelled
@@ -82,6 +90,8 @@ class Channel:
             self._work.put((message, arrays))
         elif isinstance(message, CancelWork):
             self._cancelled = message.job_id
+        elif isinstance(message, LookForModels):
+            self._models_changed.set()
         elif isinstance(message, PreviewTaken):
             self.preview_left.set()
         elif isinstance(message, StopWorker):
@@ -153,6 +163,8 @@ def _do(executor: Executor, channel: Channel, work: Work, arrays: list[AnyArray]
 def _run(executor: Executor, channel: Channel, work: Work, arrays: list[AnyArray]) -> None:
     hooks = Hooks(channel, work.job_id, work.previews)
     hooks.check_cancelled()
+    if channel.models_changed():
+        executor.look_for_models()
     started = time.perf_counter()
     output = executor.run(work.job, dict(zip(work.digests, arrays, strict=True)), hooks)
     seconds = time.perf_counter() - started

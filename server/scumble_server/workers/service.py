@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from scumble_shared.errors import ErrorCode, ErrorInfo, Remedy, RemedyAction
+from scumble_shared.errors import ErrorCode, ErrorInfo
 from scumble_shared.job import Job, tensors_of
 from scumble_shared.limits import DEFAULT_LIMITS, Limits
 from scumble_shared.messages import Capabilities
@@ -25,7 +25,9 @@ from ..service import (
     JobStartedUpdate,
     JobUpdate,
 )
+from . import complaints
 from .link import describe_exit
+from .model_list import ModelList
 from .queue import FairQueue
 from .spec import ExecutorSpec, engine_spec
 from .status import ServiceStatus, WorkerState
@@ -33,6 +35,7 @@ from .store import TensorStore
 from .supervisor import Supervisor, SupervisorPolicy
 from .wire import (
     CancelWork,
+    LookForModels,
     PreviewTaken,
     StartFailed,
     WarmedUp,
@@ -48,6 +51,9 @@ from .wire import (
 __all__ = ["WorkerService", "engine_service"]
 
 logger = logging.getLogger(__name__)
+
+MODEL_GONE = (ErrorCode.MODEL_MISSING, ErrorCode.MODEL_INVALID)
+"""What a job fails with if its model was removed or spoilt after the last look."""
 
 
 @dataclass(slots=True)
@@ -82,7 +88,8 @@ class _Worker:
 class WorkerService:
     """Implements ``scumble_server.service.JobService``. All calls on the event-loop thread.
 
-    capabilities: what to say until the worker has said its own.
+    capabilities: what to say until the worker has said its own. find_models: what to say later, but for the device;
+    walks through the folders. Without it the worker's word at its start holds.
     """
 
     def __init__(
@@ -91,10 +98,12 @@ class WorkerService:
         *,
         limits: Limits = DEFAULT_LIMITS,
         capabilities: Capabilities | None = None,
+        find_models: Callable[[], Capabilities] | None = None,
         policy: SupervisorPolicy | None = None,
     ) -> None:
         self._policy = policy or SupervisorPolicy()
         self._capabilities = capabilities or Capabilities()
+        self._models = ModelList(find_models, self._found_models) if find_models else None
         self._watchers: list[Callable[[], None]] = []
         self._store = TensorStore(limits.store_bytes)
         self._queue = FairQueue(limits.queued_jobs)
@@ -114,14 +123,10 @@ class WorkerService:
     async def close(self) -> None:
         """End the worker, in bounded time; every job that hasn't ended fails with WORKER_LOST."""
         self._worker = _Worker(WorkerState.STOPPED)
-        stopped = ErrorInfo(
-            ErrorCode.WORKER_LOST,
-            "the server was stopped",
-            retryable=True,
-            remedy=Remedy("Start the server", RemedyAction.START_SERVER),
-        )
+        if self._models is not None:
+            self._models.close()
         for entry in list(self._entries.values()):
-            self._end(entry, JobFailedUpdate(stopped))
+            self._end(entry, JobFailedUpdate(complaints.stopped()))
         await self._supervisor.close()
 
     def status(self) -> ServiceStatus:
@@ -144,6 +149,10 @@ class WorkerService:
 
     def capabilities(self) -> Capabilities:
         return self._capabilities
+
+    async def look_for_models(self) -> None:
+        if self._models is not None:
+            await self._models.look()
 
     def on_capabilities_changed(self, callback: Callable[[], None]) -> None:
         self._watchers.append(callback)
@@ -203,7 +212,7 @@ class WorkerService:
         match message:
             case WorkerReady():
                 self._worker = _Worker(WorkerState.WARMING_UP)
-                self._say_capabilities(message.capabilities)
+                self._heard_capabilities(message.capabilities)
             case WarmedUp():
                 self._warmed_up(message)
             case StartFailed():
@@ -232,12 +241,26 @@ class WorkerService:
                 update: JobUpdate = JobResultUpdate(tensors, message.provenance, digests)
             case WorkFailed():
                 update = JobFailedUpdate(message.error)
+                if self._models is not None and message.error.code in MODEL_GONE:
+                    self._models.look_soon()
             case WorkCancelled():
                 update = JobCancelledUpdate()
         leaving = isinstance(message, WorkFailed) and message.error.code is ErrorCode.WORKER_LOST
         self._worker.state = WorkerState.LOST if leaving else WorkerState.READY
         asyncio.get_running_loop().call_soon(self._dispatch)
         self._end(entry, update)
+
+    def _heard_capabilities(self, capabilities: Capabilities) -> None:
+        """The worker looked for models itself, before we did or after."""
+        if self._models is not None and replace(self._capabilities, device=capabilities.device) != capabilities:
+            self._models.look_soon()
+        self._say_capabilities(capabilities)
+
+    def _found_models(self, found: Capabilities) -> None:
+        found = replace(found, device=self._capabilities.device)
+        if found != self._capabilities and self._worker.state is not WorkerState.STOPPED:
+            self._supervisor.send(LookForModels())
+            self._say_capabilities(found)
 
     def _say_capabilities(self, capabilities: Capabilities) -> None:
         if capabilities != self._capabilities:
@@ -266,22 +289,11 @@ class WorkerService:
         if entry.overdue is not None:
             self._end(entry, JobCancelledUpdate())
             return
-        lost = ErrorInfo(
-            ErrorCode.WORKER_LOST,
-            f"the process that worked on this job ended ({describe_exit(exitcode)}); it is being restarted",
-            retryable=True,
-            remedy=Remedy("Try again", RemedyAction.RETRY),
-        )
-        self._end(entry, JobFailedUpdate(lost))
+        self._end(entry, JobFailedUpdate(complaints.lost(describe_exit(exitcode))))
 
     def _gave_up(self) -> None:
         """Nobody should wait for a worker that can't start."""
-        problem = self._worker.problem or ErrorInfo(
-            ErrorCode.WORKER_LOST,
-            "the process that does the work ends as soon as it starts",
-            retryable=True,
-            remedy=Remedy("Run `scumble doctor` where the server runs"),
-        )
+        problem = self._worker.problem or complaints.ended_at_once()
         self._worker = _Worker(WorkerState.FAILED, problem=problem)
         for job_id in self._queue.order():
             self._end(self._entries[job_id], JobFailedUpdate(problem))
@@ -320,6 +332,10 @@ def engine_service(
     model_dirs: None for the user's. device: as :func:`~scumble_server.engine.device.resolve_device` takes it.
     """
     folders = default_model_dirs() if model_dirs is None else model_dirs
+
+    def find_models() -> Capabilities:
+        return scan(folders).capabilities(device="")
+
     return WorkerService(
-        engine_spec(folders, device), limits=limits, capabilities=scan(folders).capabilities(device="")
+        engine_spec(folders, device), limits=limits, capabilities=find_models(), find_models=find_models
     )

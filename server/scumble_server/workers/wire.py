@@ -21,6 +21,7 @@ from scumble_shared.tensor import AnyArray, Digest
 
 __all__ = [
     "CancelWork",
+    "LookForModels",
     "PreviewTaken",
     "StartFailed",
     "StopWorker",
@@ -54,6 +55,13 @@ class Work:
 class CancelWork:
     job_id: str
     type: Literal["cancel_work"] = "cancel_work"
+
+
+@dataclass(frozen=True, slots=True)
+class LookForModels:
+    """The models aren't those of the last look: the jobs that follow may name others."""
+
+    type: Literal["look_for_models"] = "look_for_models"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +146,7 @@ class WorkCancelled:
     type: Literal["work_cancelled"] = "work_cancelled"
 
 
-ToWorker = Work | CancelWork | PreviewTaken | StopWorker
+ToWorker = Work | CancelWork | LookForModels | PreviewTaken | StopWorker
 ToServer = WorkerReady | WarmedUp | StartFailed | WorkProgress | WorkPreview | WorkResult | WorkFailed | WorkCancelled
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scumble_server.service import (
@@ -66,10 +66,19 @@ class Desk:
     owners: dict[str, str] = field(default_factory=dict)
     watchers: list[Callable[[], None]] = field(default_factory=list)
     known: Capabilities = CAPABILITIES
+    arriving: tuple[ModelInfo, ...] = ()
+    looks: int = 0
     queue_limit: int = 64
 
     def capabilities(self) -> Capabilities:
         return self.known
+
+    async def look_for_models(self) -> None:
+        """Models in ``arriving`` are there from the next look on."""
+        self.looks += 1
+        if self.arriving:
+            self.say(replace(self.known, models=(*self.known.models, *self.arriving)))
+            self.arriving = ()
 
     def on_capabilities_changed(self, callback: Callable[[], None]) -> None:
         self.watchers.append(callback)

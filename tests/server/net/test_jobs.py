@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from desk import CAPABILITIES, Desk, paint
+from desk import BRUSH, CAPABILITIES, Desk, paint
 from running import TOKEN
 from scumble_server.net.blocking_client import connect
 from scumble_server.net.codecs import EDGE_CODECS
@@ -17,6 +17,7 @@ from scumble_shared.messages import (
     Accepted,
     Cancel,
     Cancelled,
+    ListModels,
     ModelsChanged,
     NeedTensors,
     Preview,
@@ -118,6 +119,53 @@ class TestJobs:
             client.run_job(job(), on_event=events.append)
             assert any(isinstance(event.message, ModelsChanged) for event in events)
             assert client.capabilities.device == "changed"
+
+
+class TestModelsThatCome:
+    LATE = replace(BRUSH, id="late", name="Late")
+
+    @pytest.fixture
+    def wire(self, server):
+        """Identified, the look that this brings with it done."""
+        with server.open() as websocket:
+            wire = Wire(websocket)
+            wire.identify()
+            wire.send(ListModels())
+            wire.until(ModelsChanged)
+            yield wire
+
+    def test_are_found_when_a_client_asks(self, server, wire):
+        server.on_loop(lambda: setattr(server.desk, "arriving", (self.LATE,)))
+        wire.send(ListModels())
+        assert self.LATE in wire.until(ModelsChanged).capabilities.models
+
+    def test_are_found_when_a_client_comes(self, server, wire):
+        server.on_loop(lambda: setattr(server.desk, "arriving", (self.LATE,)))
+        with connect(server.url, TOKEN):
+            assert self.LATE in wire.until(ModelsChanged).capabilities.models
+
+    def test_are_found_when_a_job_names_them(self, server, wire):
+        server.on_loop(lambda: setattr(server.desk, "arriving", (self.LATE,)))
+        wire.send(Submit("first", job(model="late")))
+        assert self.LATE in wire.until(ModelsChanged).capabilities.models
+        assert wire.until((Result, Problem)).type == "result"
+
+    def test_that_do_not_come_are_refused_and_known_ones_need_no_look(self, server, wire):
+        looks = server.on_loop(lambda: server.desk.looks)
+        wire.still_works()
+        assert server.on_loop(lambda: server.desk.looks) == looks
+        wire.send(Submit("never", job(model="never")))
+        problem = wire.until(Problem)
+        assert (problem.job_id, problem.error.code) == ("never", "model_missing")
+        assert server.on_loop(lambda: server.desk.looks) == looks + 1
+
+    def test_are_not_looked_for_by_strangers(self, server):
+        with server.open() as websocket:
+            wire = Wire(websocket)
+            wire.receive()
+            wire.send(ListModels())
+            assert wire.until(Problem).error.code == "invalid_message"
+        assert server.on_loop(lambda: server.desk.looks) == 0
 
 
 class TestLargeThings:

@@ -38,6 +38,7 @@ class Brush:
     def __init__(self, start_log: str = "", fail_starts: int = 0, die_warming: bool = False, refuse: str = "") -> None:
         self._die_warming = die_warming
         self._runs = 0
+        self._looks = 0
         starts = 0
         if start_log:
             path = Path(start_log)
@@ -50,6 +51,9 @@ class Brush:
 
     def capabilities(self) -> Capabilities:
         return Capabilities(tasks=("generate",), samplers=("euler",), device="test", models=(BRUSH,))
+
+    def look_for_models(self) -> None:
+        self._looks += 1
 
     def warm_up(self, hooks: JobHooks) -> None:
         hooks.progress("loading", 1, 2, 0.5)
@@ -78,7 +82,8 @@ class Brush:
             result["image/0"] = np.asarray(255 - tensors[job.init_image])
         if "float64" in words:
             result["image/0"] = canvas / 255.0
-        return Output(result, {"executor": "brush", "previews": previews, "pid": os.getpid(), "order": self._runs})
+        facts = {"previews": previews, "pid": os.getpid(), "order": self._runs, "looks": self._looks}
+        return Output(result, {"executor": "brush", **facts})
 
 
 def misbehave(words: list[str], job: GenerateJob) -> None:
