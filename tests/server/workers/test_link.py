@@ -78,6 +78,7 @@ def test_what_is_sent_to_one_that_ended_is_lost_without_harm():
 def test_one_that_does_not_listen_is_killed_after_its_grace():
     async def scenario(link, ear):
         os.kill(link.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, link.pid, os.WSTOPPED | os.WNOWAIT)  # a signal takes effect a little later
         await link.stop(0.2)
         assert ear.exitcode == -signal.SIGKILL
 
