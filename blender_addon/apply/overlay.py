@@ -7,13 +7,25 @@ from dataclasses import dataclass
 import bpy
 import gpu
 import numpy as np
-from gpu_extras.presets import draw_texture_2d
+from gpu_extras.batch import batch_for_shader
 from numpy.typing import NDArray
 from scumble_shared.camera import Camera
 
 from ..prepare import float_pixels
 
-__all__ = ["clear", "is_shown", "place", "register", "show", "show_pixels", "shown_job", "unregister"]
+__all__ = [
+    "Look",
+    "clear",
+    "is_shown",
+    "make_texture",
+    "place",
+    "register",
+    "set_look",
+    "show",
+    "show_pixels",
+    "shown_job",
+    "unregister",
+]
 
 TOLERANCE = 1.5
 """Pixels that the picture's corners may be off before the view counts as moved."""
@@ -24,11 +36,26 @@ DEPTHS = (1.0, 7.0)
 Rectangle = tuple[float, float, float, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a picture lies over its view. opacity: in [0, 1]. wipe: part of the region's width, from the left, in which
+    it is shown, for comparing with what is under it. only_objects: nothing over the background, where that is known.
+    """
+
+    opacity: float = 1.0
+    wipe: float = 1.0
+    only_objects: bool = False
+
+
 @dataclass(slots=True)
 class _Shown:
+    """covered: bool H x W, top row first, where there is an object; the size may be another than the picture's."""
+
     job_id: str
     camera: Camera
-    pixels: NDArray[np.float32] | None  # None once they are on the GPU
+    pixels: NDArray[np.float32]
+    covered: NDArray[np.bool_] | None
+    look: Look
     texture: gpu.types.GPUTexture | None = None
 
 
@@ -41,10 +68,27 @@ def show(job_id: str, camera: Camera, pixels: NDArray[np.uint8]) -> None:
     show_pixels(job_id, camera, float_pixels(pixels))
 
 
-def show_pixels(job_id: str, camera: Camera, pixels: NDArray[np.float32]) -> None:
-    """pixels: float32 H x W x 4 in [0, 1], bottom row first, sRGB. The texture is made at the next redraw."""
+def show_pixels(
+    job_id: str,
+    camera: Camera,
+    pixels: NDArray[np.float32],
+    covered: NDArray[np.bool_] | None = None,
+    look: Look | None = None,
+) -> None:
+    """pixels: float32 H x W x 4 in [0, 1], bottom row first, sRGB. The texture is made at the next redraw.
+
+    covered: bool H x W of any size, top row first, where there is an object.
+    """
     global _shown
-    _shown = _Shown(job_id, camera, pixels)
+    _shown = _Shown(job_id, camera, pixels, covered, look or Look())
+
+
+def set_look(look: Look) -> None:
+    """Of the picture that is shown; the next one brings its own."""
+    if _shown is not None:
+        if look.only_objects != _shown.look.only_objects:
+            _shown.texture = None
+        _shown.look = look
 
 
 def clear() -> None:
@@ -91,15 +135,45 @@ def _draw() -> None:
     if rectangle is None:
         return
     if shown.texture is None:
-        shown.texture = _texture(shown.pixels)
-        shown.pixels = None
-    left, bottom, right, top = rectangle
+        shown.texture = make_texture(_masked(shown.pixels, shown.covered) if shown.look.only_objects else shown.pixels)
+    _draw_rectangle(shown.texture, rectangle, shown.look.wipe * region.width, shown.look.opacity)
+
+
+def _draw_rectangle(texture: gpu.types.GPUTexture, rectangle: Rectangle, limit: float, opacity: float) -> None:
+    """limit: x in pixels beyond which nothing is drawn."""
+    left, bottom, full_right, top = rectangle
+    right = min(full_right, limit)
+    if right <= left:
+        return
+    u = (right - left) / (full_right - left)
+    shader = gpu.shader.from_builtin("IMAGE_COLOR")
+    corners = {
+        "pos": ((left, bottom), (right, bottom), (right, top), (left, top)),
+        "texCoord": ((0.0, 0.0), (u, 0.0), (u, 1.0), (0.0, 1.0)),
+    }
+    batch = batch_for_shader(shader, "TRI_FAN", corners)
+    shader.bind()
+    shader.uniform_sampler("image", texture)
+    shader.uniform_float("color", (1.0, 1.0, 1.0, opacity))
     gpu.state.blend_set("ALPHA")
-    draw_texture_2d(shown.texture, (left, bottom), right - left, top - bottom)
+    batch.draw(shader)
     gpu.state.blend_set("NONE")
 
 
-def _texture(pixels: NDArray[np.float32]) -> gpu.types.GPUTexture:
+def _masked(pixels: NDArray[np.float32], covered: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+    """The pixels, transparent where no object is."""
+    if covered is None:
+        return pixels
+    height, width, _ = pixels.shape
+    rows = (np.arange(height) + 0.5) * covered.shape[0] // height
+    columns = (np.arange(width) + 0.5) * covered.shape[1] // width
+    result = pixels.copy()
+    result[..., 3] *= covered[::-1][rows.astype(int)[:, None], columns.astype(int)]
+    return result
+
+
+def make_texture(pixels: NDArray[np.float32]) -> gpu.types.GPUTexture:
+    """pixels: as of :func:`show_pixels`."""
     height, width, _ = pixels.shape
     flat = np.ascontiguousarray(pixels).reshape(-1)
     return gpu.types.GPUTexture((width, height), format="RGBA8", data=gpu.types.Buffer("FLOAT", flat.size, flat))

@@ -9,8 +9,9 @@ clouds, volumes, grease pencil) aren't seen.
 
 from __future__ import annotations
 
-from .api import METHODS, capture_camera, capture_matrices, capture_view3d, unregister
+from .api import METHODS, capture_camera, capture_matrices, capture_view3d, drawn_surfaces, unregister
 from .frame import BUFFERS, GEOMETRY, CapturedFrame, MeshArrays, ObjectEntry
+from .gpu_path import DrawnSurface
 from .gpu_start import gpu_available
 from .meshes import meshes
 
@@ -19,11 +20,13 @@ __all__ = [
     "GEOMETRY",
     "METHODS",
     "CapturedFrame",
+    "DrawnSurface",
     "MeshArrays",
     "ObjectEntry",
     "capture_camera",
     "capture_matrices",
     "capture_view3d",
+    "drawn_surfaces",
     "gpu_available",
     "meshes",
     "unregister",

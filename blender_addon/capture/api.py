@@ -13,11 +13,19 @@ from .cameras import Framing, camera_of_matrices, framing_of_scene_camera, viewp
 from .color import camera_color, viewport_color
 from .cycles_path import capture_with_cycles
 from .frame import BUFFERS, GEOMETRY, CapturedFrame, scene_error
-from .gpu_path import GpuPath, RawGeometry
+from .gpu_path import DrawnSurface, GpuPath, RawGeometry
 from .gpu_start import gpu_available
 from .scene_walk import HOLDOUT_ID, Visibility, shown_in_render, shown_in_viewport
 
-__all__ = ["METHODS", "capture_camera", "capture_matrices", "capture_view3d", "gpu_path", "unregister"]
+__all__ = [
+    "METHODS",
+    "capture_camera",
+    "capture_matrices",
+    "capture_view3d",
+    "drawn_surfaces",
+    "gpu_path",
+    "unregister",
+]
 
 METHODS = ("auto", "gpu", "cycles")
 """auto takes the GPU where it can draw, Cycles otherwise."""
@@ -29,6 +37,11 @@ gpu_path = GpuPath()
 def unregister() -> None:
     """Frees everything on the GPU. Captures work again afterwards, from a cold start."""
     gpu_path.free()
+
+
+def drawn_surfaces() -> tuple[DrawnSurface, ...]:
+    """What the latest capture on the GPU drew; empty without one. They hold GPU memory: let go of them in the end."""
+    return gpu_path.latest
 
 
 def capture_view3d(

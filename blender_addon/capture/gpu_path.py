@@ -15,11 +15,12 @@ from mathutils import Matrix
 from numpy.typing import NDArray
 from scumble_shared.camera import Camera
 
+from .frame import ObjectEntry
 from .geometry import surface_of
 from .gpu_shader import INSTANCE_ROWS, INSTANCES_PER_BLOCK, geometry_shader, vertex_format
 from .scene_walk import ShownSurface, Visibility, walk
 
-__all__ = ["GpuPath", "RawGeometry"]
+__all__ = ["DrawnSurface", "GpuPath", "RawGeometry"]
 
 SCENES_KEPT = 4
 TARGETS_KEPT = 4
@@ -35,6 +36,14 @@ class RawGeometry:
     shown: list[ShownSurface]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class DrawnSurface:
+    """A surface that was captured, to be drawn once more. batch: object space ``position`` and ``normal``."""
+
+    batch: gpu.types.GPUBatch
+    entry: ObjectEntry
+
+
 class GpuPath:
     """Owns the shader, the batches of the scenes seen last, and the targets of the sizes used last."""
 
@@ -43,6 +52,7 @@ class GpuPath:
         self._scenes: OrderedDict[tuple[int, str], dict[int, gpu.types.GPUBatch | None]] = OrderedDict()
         self._targets: OrderedDict[tuple[int, int], _Target] = OrderedDict()
         self.batches_built = 0
+        self.latest: tuple[DrawnSurface, ...] = ()  # of the latest capture, surfaces of one mesh in a row
 
     def free(self) -> None:
         """Lets go of everything on the GPU; the next capture builds anew."""
@@ -50,6 +60,7 @@ class GpuPath:
         self._scenes.clear()
         self._targets.clear()
         self.batches_built = 0
+        self.latest = ()
 
     def capture(
         self,
@@ -69,6 +80,7 @@ class GpuPath:
             blocks = self._draw(drawn, batches, camera)
             target.read()
             blocks.clear()
+        self.latest = tuple(DrawnSurface(batches[surface.mesh_uid], surface.entry) for surface in drawn)
         return target.unpack(shown)
 
     def _batches(

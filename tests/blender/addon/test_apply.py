@@ -119,7 +119,7 @@ def test_the_overlay_reaches_the_gpu(part, gpu_ready):
     gpu.init()
     pixels = np.random.default_rng(2).integers(0, 256, (3, 5, 3), np.uint8)
     overlay, prepare = part("apply.overlay"), part("prepare")
-    texture = overlay._texture(prepare.float_pixels(pixels))
+    texture = overlay.make_texture(prepare.float_pixels(pixels))
     read = np.asarray(texture.read()).reshape(3, 5, 4)[::-1, :, :3]
     values = read if read.dtype == np.uint8 else np.rint(np.asarray(read, np.float32) * 255.0).astype(np.uint8)
     np.testing.assert_array_equal(values, pixels)
