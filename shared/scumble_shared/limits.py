@@ -1,4 +1,7 @@
-"""Sizes that are refused before anything is allocated. A server announces its own in ``hello``."""
+"""Sizes that are refused before anything is allocated, and how long is waited.
+
+A server announces its own in ``hello``.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,7 @@ class Limits:
     queued_jobs: int = 64  # per connection
     connections: int = 32
     store_bytes: int = 2 * 1024**3  # uploaded blobs and results kept for re-use
+    worker_start_seconds: float = 300.0  # silence of a worker that isn't ready yet; cold disks are slow
 
 
 DEFAULT_LIMITS = Limits()

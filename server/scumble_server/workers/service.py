@@ -111,8 +111,15 @@ class WorkerService:
         self._running: _Entry | None = None
         self._counts = _Counts()
         self._worker = _Worker()
+        self._start_seconds = limits.worker_start_seconds
         self._supervisor = Supervisor(
-            spec, self._policy, on_message=self._heard, on_lost=self._lost, on_gave_up=self._gave_up
+            spec,
+            self._policy,
+            self._start_seconds,
+            on_message=self._heard,
+            on_overdue=self._overdue,
+            on_lost=self._lost,
+            on_gave_up=self._gave_up,
         )
 
     def start(self) -> None:
@@ -279,6 +286,9 @@ class WorkerService:
             logger.warning("the default model could not be loaded ahead of time: %s", message.error.message)
         self._worker = _Worker(WorkerState.READY, problem=message.error)
         self._dispatch()
+
+    def _overdue(self) -> None:
+        self._worker.problem = complaints.start_overdue(self._start_seconds)
 
     def _lost(self, exitcode: int) -> None:
         problem = self._worker.problem

@@ -38,24 +38,34 @@ class SupervisorPolicy:
 
 
 class Supervisor:
-    """on_message: everything the worker says. on_lost: it ended, unasked. on_gave_up: and won't be restarted."""
+    """start_seconds: of silence after which a worker that isn't ready yet is ended, and not tried again by itself: what
+    hangs once hangs again.
+
+    on_message: everything the worker says. on_overdue: it is ended for that reason. on_lost: it ended, unasked.
+    on_gave_up: and won't be restarted.
+    """
 
     def __init__(
         self,
         spec: ExecutorSpec,
         policy: SupervisorPolicy,
+        start_seconds: float,
         *,
         on_message: Callable[[Any, list[AnyArray]], None],
+        on_overdue: Callable[[], None],
         on_lost: Callable[[int], None],
         on_gave_up: Callable[[], None],
     ) -> None:
         self._spec = spec
         self._policy = policy
+        self._start_seconds = start_seconds
         self._on_message = on_message
+        self._on_overdue = on_overdue
         self._on_lost = on_lost
         self._on_gave_up = on_gave_up
         self._link: WorkerLink | None = None
         self._restart: asyncio.TimerHandle | None = None
+        self._patience: asyncio.TimerHandle | None = None
         self._failures = 0
         self._closed = False
         self.restarts = 0
@@ -85,6 +95,7 @@ class Supervisor:
 
     async def close(self) -> None:
         self._closed = True
+        self._wait_no_longer()
         if self._restart is not None:
             self._restart.cancel()
             self._restart = None
@@ -96,14 +107,34 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         # Loading the default model ahead of time may be what killed the last one; a job says what it needs.
         self._link = WorkerLink(self._spec, loop, self._heard, self._ended, warm_up=self._failures == 0)
+        self._wait_again()
 
     def _heard(self, message: Any, arrays: list[AnyArray]) -> None:
         if isinstance(message, WarmedUp):
             self._failures = 0
+            self._wait_no_longer()
+        elif self._patience is not None:
+            self._wait_again()
         self._on_message(message, arrays)
+
+    def _wait_again(self) -> None:
+        self._wait_no_longer()
+        self._patience = asyncio.get_running_loop().call_later(self._start_seconds, self._overdue)
+
+    def _wait_no_longer(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _overdue(self) -> None:
+        logger.error("the worker process wasn't ready within %g s and is ended", self._start_seconds)
+        self._failures = self._policy.start_attempts
+        self._on_overdue()
+        self.kill()
 
     def _ended(self, exitcode: int) -> None:
         self._link = None
+        self._wait_no_longer()
         if self._closed:
             return
         self._failures += 1

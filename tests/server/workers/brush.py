@@ -33,10 +33,19 @@ BRUSH = ModelInfo("brush", "Brush", "test", "euler", 4, 1.0, 64, 64, control_kin
 
 
 class Brush:
-    """start_log: a file that gets a line per start. fail_starts: how many of them end in a crash."""
+    """start_log: a file that gets a line per start. fail_starts: how many of them end in a crash. warm_steps: how many
+    tenths of a second it takes to warm up."""
 
-    def __init__(self, start_log: str = "", fail_starts: int = 0, die_warming: bool = False, refuse: str = "") -> None:
+    def __init__(
+        self,
+        start_log: str = "",
+        fail_starts: int = 0,
+        die_warming: bool = False,
+        refuse: str = "",
+        warm_steps: int = 0,
+    ) -> None:
         self._die_warming = die_warming
+        self._warm_steps = warm_steps
         self._runs = 0
         self._looks = 0
         starts = 0
@@ -59,6 +68,9 @@ class Brush:
         hooks.progress("loading", 1, 2, 0.5)
         if self._die_warming:
             os._exit(9)
+        for _ in range(self._warm_steps):
+            threading.Event().wait(0.1)
+            hooks.progress("loading", 1, 2, 0.5)
         hooks.progress("loading", 2, 2, 1.0)
 
     def run(self, job: Job, tensors: Mapping[Digest, AnyArray], hooks: JobHooks) -> Output:

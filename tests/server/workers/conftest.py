@@ -70,8 +70,8 @@ def brush_service():
 
     @asynccontextmanager
     async def serve(policy=FAST, **options):
-        arguments = options.pop("arguments", {})
-        service = WorkerService(ExecutorSpec("brush:Brush", arguments), policy=policy, **options)
+        spec = ExecutorSpec(options.pop("target", "brush:Brush"), options.pop("arguments", {}))
+        service = WorkerService(spec, policy=policy, **options)
         service.start()
         try:
             yield service

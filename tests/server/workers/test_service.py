@@ -355,6 +355,29 @@ class TestStart:
 
         run(scenario())
 
+    def test_one_that_never_gets_ready_is_ended_and_the_job_told_why(self, brush_service, listener):
+        async def scenario():
+            limits = Limits(worker_start_seconds=0.5)
+            async with brush_service(target="brush:NeverReady", limits=limits) as service:
+                error = (await done(service, listener, job())).updates[-1].error
+                assert (error.code, error.retryable) == (ErrorCode.WORKER_LOST, True)
+                assert "wasn't ready within 0.5 s" in error.message
+                assert service.status().state is WorkerState.FAILED
+                assert service.status().worker_pid is None
+
+        run(scenario())
+
+    def test_one_that_takes_long_but_says_so_is_waited_for(self, brush_service, listener):
+        """It is silence that counts; this one speaks every tenth of a second."""
+
+        async def scenario():
+            limits = Limits(worker_start_seconds=4.0)
+            async with brush_service(arguments={"warm_steps": 45}, limits=limits) as service:
+                assert isinstance((await done(service, listener, job())).updates[-1], JobResultUpdate)
+                assert service.status().restarts == 0
+
+        run(scenario())
+
     def test_what_keeps_the_engine_from_starting_is_told(self, brush_service, listener):
         async def scenario():
             async with brush_service(arguments={"refuse": "there is no model at all"}) as service:
