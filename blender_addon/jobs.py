@@ -60,7 +60,8 @@ class Target:
 
     actions: names of ``properties.RESULT_ACTIONS``. from_camera: the scene's camera was captured, not a viewport.
     meshes: what a texture is for. objects: what was visible, by its value in the id buffer. locks: which views of a
-    texture the artist keeps, whatever a job holds still.
+    texture the artist keeps, whatever a job holds still. live: a frame of live mode, which looks after it by itself:
+    nothing is applied, panels don't tell of it.
     """
 
     scene_uid: int
@@ -70,6 +71,7 @@ class Target:
     meshes: tuple[MeshTarget, ...] = ()
     objects: tuple[SeenObject, ...] = ()
     locks: tuple[bool, ...] = ()
+    live: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,10 @@ class JobRegistry:
         ended = [known.id for known in self._records.values() if known.state.ended]
         for job_id in ended[: max(0, len(ended) - REMEMBERED)]:
             del self._records[job_id]
+
+    def remove(self, job_id: str) -> None:
+        """Forget a job that has ended."""
+        self._records.pop(job_id, None)
 
     def get(self, job_id: str) -> JobRecord | None:
         return self._records.get(job_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from scumble_shared.messages import Preview, Result
 from .jobs import JobRecord
 from .png import png_bytes
 
-__all__ = ["Picture", "float_pixels", "prepare"]
+__all__ = ["Painting", "Picture", "finished", "float_pixels", "prepare"]
 
 ICON_SIDE = 256
 """Largest side of the small copy shown in panels, pixels."""
@@ -37,12 +37,26 @@ class Picture:
     record: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Painting:
+    """The first picture of a live job: nothing is encoded that may never be kept.
+
+    pixels: uint8 H x W x 3, top row first. shown: float32 H x W x 4, bottom row first.
+    """
+
+    pixels: NDArray[np.uint8]
+    shown: NDArray[np.float32]
+
+
 def prepare(arrived: Arrived, record: JobRecord) -> object:
-    """A result becomes a dict of pictures by name, or the error in it; a preview becomes pixels for the overlay."""
+    """A result becomes a dict of pictures by name (a Painting in live mode), or the error in it; a preview becomes
+    pixels for the overlay."""
     if isinstance(arrived.message, Preview):
         return float_pixels(arrived.tensors["preview"])
     if not isinstance(arrived.message, Result):
         return None
+    if record.target.live:
+        return _painting(next(iter(arrived.tensors.values())))
     pictures = {}
     for index, (name, array) in enumerate(arrived.tensors.items()):
         if array.dtype != np.uint8 or array.ndim not in (2, 3) or not array.size:
@@ -50,6 +64,19 @@ def prepare(arrived: Arrived, record: JobRecord) -> object:
         if not name.startswith("weight/"):
             pictures[name] = _picture(name, array, _record(record, arrived.message.provenance, index))
     return pictures
+
+
+def finished(record: JobRecord) -> JobRecord:
+    """A live job as an ordinary one: its picture encoded, with its provenance. Some tens of milliseconds."""
+    name, pixels = "image/0", record.prepared.pixels
+    picture = _picture(name, pixels, _record(record, record.provenance, 0))
+    return replace(record, prepared={name: picture}, target=replace(record.target, live=False))
+
+
+def _painting(pixels: NDArray[np.uint8]) -> Painting | ErrorInfo:
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or not pixels.size:
+        return ErrorInfo(ErrorCode.INVALID_RESULT, f"the result isn't a picture: {pixels.dtype} {pixels.shape}")
+    return Painting(pixels, float_pixels(pixels))
 
 
 def float_pixels(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

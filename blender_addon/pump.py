@@ -13,7 +13,7 @@ import bpy
 
 from .state import session
 
-__all__ = ["BUDGET", "ensure_running", "register", "step", "tasks", "unregister"]
+__all__ = ["BUDGET", "ensure_running", "followers", "register", "step", "tasks", "unregister"]
 
 BUDGET = 0.004
 """Seconds of Blender's main thread per turn."""
@@ -25,6 +25,9 @@ REDRAWN = {"VIEW_3D", "IMAGE_EDITOR", "PROPERTIES", "PREFERENCES"}
 tasks: list[Callable[[], bool]] = []
 """Called in every turn until they say False: what waits for work on other threads."""
 
+followers: list[Callable[[], None]] = []
+"""Called in every turn, once what has arrived is dealt with; they don't make turns come sooner."""
+
 _seen_changes = 0
 
 
@@ -34,6 +37,8 @@ def step(budget: float = BUDGET) -> int:
     for task in tuple(tasks):
         if not task() and task in tasks:
             tasks.remove(task)
+    for follow in tuple(followers):
+        follow()
     _redraw_if_changed(session().changes)
     return count
 
@@ -69,5 +74,6 @@ def register() -> None:
 
 def unregister() -> None:
     tasks.clear()
+    followers.clear()
     if bpy.app.timers.is_registered(_tick):
         bpy.app.timers.unregister(_tick)

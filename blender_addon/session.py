@@ -161,14 +161,15 @@ class Session:
 
         tensors: by stand-in (:mod:`.connection.addressing`) or content address, as the job names them.
         """
-        self.problem = None
         record = JobRecord(str(uuid.uuid4()), job, target, tensors=tensors)
         self.jobs.add(record)
         if self._link is not None:
             self._link.submit(record.id, job, tensors, previews=previews)
         else:
             self._waiting.append((record.id, tensors, previews))
-        self.changes += 1
+        if not target.live:
+            self.problem = None
+            self.changes += 1
         return record
 
     def cancel(self, job_id: str) -> None:
@@ -199,9 +200,10 @@ class Session:
         self._look_after_server()
         count = 0
         while self._link is not None and (event := self._link.events.take()) is not None:
+            quiet = self._is_about_live(event)
             self._handle(event)
             count += 1
-            self.changes += 1
+            self.changes += not quiet
             if time.perf_counter() >= deadline:
                 break
         return count
@@ -218,6 +220,12 @@ class Session:
                 self._open(address)
         except ScumbleError as error:
             self.fail(error.info)
+
+    def _is_about_live(self, event: LinkEvent) -> bool:
+        """Panels that were drawn anew for every step of every frame would cost more than the frames."""
+        told = event.arrived.message if isinstance(event, Arrival) else event
+        record = self.jobs.get(getattr(told, "job_id", ""))
+        return record is not None and record.target.live and not isinstance(told, Failed | Problem)
 
     def _handle(self, event: LinkEvent) -> None:
         if isinstance(event, Arrival):

@@ -35,6 +35,8 @@ NAME_LENGTH = 40
 def apply_result(record: JobRecord) -> None:
     """One undo step, and none if the scene the job was made for is gone: then the pictures wait to be kept."""
     preview_watchers.pop(record.id, None)
+    if record.target.live:
+        return
     scene = _scene(record.target.scene_uid)
     if scene is None:
         session().jobs.annotate(record.id, "The scene it was made for is gone; Keep as Image keeps it")

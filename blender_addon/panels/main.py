@@ -146,7 +146,7 @@ def _draw_jobs(layout: bpy.types.UILayout, live: tuple[JobRecord, ...]) -> None:
     row = layout.row(align=True)
     row.scale_y = 1.4
     row.operator("scumble.generate", icon="RENDER_STILL")
-    for record in live:
+    for record in (record for record in live if not record.target.live):
         line = layout.row(align=True)
         line.progress(factor=progress_fraction(record), text=progress_text(record))
         line.operator("scumble.cancel", text="", icon="CANCEL").job_id = record.id
