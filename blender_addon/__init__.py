@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from . import capture, operators, panels, preferences, presets, properties, pump, runtime, translations
+from . import capture, operators, panels, preferences, presets, properties, pump, runtime, texture_all, translations
 from .apply import overlay
 
 __all__ = ["register", "unregister"]
 
-PARTS = (translations, preferences, properties, operators, presets, panels, overlay, runtime, pump)
+PARTS = (translations, preferences, properties, operators, presets, panels, texture_all, overlay, runtime, pump)
 """In the order they come; they go in reverse."""
 
 

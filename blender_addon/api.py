@@ -10,7 +10,7 @@ Failures are ``scumble_shared.errors.ScumbleError`` with a code, a sentence and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import bpy
@@ -21,6 +21,8 @@ from . import actions, pump
 from .apply import results
 from .jobs import JobRecord
 from .state import session
+from .texture_all import actions as texture_all
+from .texture_all.drafts import Draft
 
 __all__ = [
     "cancel",
@@ -30,8 +32,12 @@ __all__ = [
     "disconnect",
     "generate",
     "job",
+    "rebake_texture",
     "step",
+    "texture_again",
+    "texture_around",
     "texture_from_view",
+    "texture_view_again",
     "wait",
 ]
 
@@ -95,6 +101,63 @@ def texture_from_view(
     return actions.wait(record.id, timeout) if wait else record
 
 
+def texture_around(
+    objects: Sequence[bpy.types.Object] | None = None,
+    *,
+    views: Collection[str] | None = None,
+    cameras: Sequence[bpy.types.Object] = (),
+    unseen: str | None = None,
+    view_prompts: Mapping[str, str] | None = None,
+    wait: bool = True,
+    timeout: float | None = None,
+    on_preview: Callable[[JobRecord, Any], None] | None = None,
+    **settings: Any,
+) -> JobRecord:
+    """Paint objects, the selected ones by default, from many sides on to their own UV maps, in new materials.
+
+    views: some of "AUTOMATIC" (placed all around), "CURRENT" and "CAMERAS" (those listed in ``scene.scumble_around``).
+    cameras: objects to look through, besides ``views`` if they are given. unseen: "FILL" or "KEEP". view_prompts: what
+    single views show besides, by camera name, by words ("back view") or by direction ("180° -30°"). settings: fields of
+    ``scumble_shared.job.TextureJob`` (prompt, seed, method, texture_size, ...); the scene's own hold for the rest.
+    The record's ``prepared`` has "view/0", ... and "texture/NAME". Otherwise as :func:`generate`.
+    """
+    chosen = list(bpy.context.selected_objects) if objects is None else list(objects)
+    kinds = None if views is None else frozenset(views)
+    prompts = dict(view_prompts or {})
+
+    def draft() -> Draft:
+        return texture_all.begin_around(
+            bpy.context, chosen, views=kinds, cameras=cameras, unseen=unseen, view_prompts=prompts, **settings
+        )
+
+    return _texture(draft, wait, timeout, on_preview)
+
+
+def texture_again(
+    thing: bpy.types.Object, *, wait: bool = True, timeout: float | None = None, **settings: Any
+) -> JobRecord:
+    """The recipe of an object and of those textured with it, once more; views whose lock is on keep their pictures.
+
+    settings: fields of TextureJob to change, such as ``seed``; with none of them the same pictures come.
+    """
+    return _texture(lambda: texture_all.begin_again(bpy.context, thing, **settings), wait, timeout)
+
+
+def texture_view_again(
+    thing: bpy.types.Object, index: int, *, wait: bool = True, timeout: float | None = None, **settings: Any
+) -> JobRecord:
+    """One view of an object's recipe anew, all others as they are. settings: with ``seed`` by default another one."""
+    settings.setdefault("seed", texture_all.new_seed())
+    return _texture(lambda: texture_all.begin_one_view(bpy.context, thing, index, **settings), wait, timeout)
+
+
+def rebake_texture(
+    thing: bpy.types.Object, *, wait: bool = True, timeout: float | None = None, **settings: Any
+) -> JobRecord:
+    """The pictures there are into new textures, without generating. settings: such as ``texture_size``."""
+    return _texture(lambda: texture_all.begin_rebake(bpy.context, thing, **settings), wait, timeout)
+
+
 def control_images(*, timeout: float | None = None) -> JobRecord:
     """The control images of the scene's controls, as ``prepared["control/0"]``, ... Waits."""
     actions.connect_and_wait()
@@ -112,3 +175,16 @@ def job(job_id: str) -> JobRecord:
 def cancel(job_id: str) -> None:
     """Ask a job to end; its state becomes CANCELLED."""
     session().cancel(job_id)
+
+
+def _texture(
+    draft: Callable[[], Draft],
+    wait: bool,
+    timeout: float | None,
+    on_preview: Callable[[JobRecord, Any], None] | None = None,
+) -> JobRecord:
+    actions.connect_and_wait()
+    record = texture_all.start(draft(), watched=on_preview is not None)
+    if on_preview is not None:
+        results.preview_watchers[record.id] = on_preview
+    return actions.wait(record.id, timeout) if wait else record

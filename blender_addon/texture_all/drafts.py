@@ -1,0 +1,185 @@
+"""Jobs for texturing all around, as far as Blender's data decides them: all but where views stand.
+
+A draft is made when the artist asks; a plan completes it, from another thread if it takes long.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import bpy
+from scumble_shared.errors import ErrorCode, ScumbleError
+from scumble_shared.job import MeshRef, TextureJob, TextureView
+from scumble_shared.messages import Capabilities
+from scumble_shared.tensor import AnyArray, Digest
+
+from ..apply.base import base_texture
+from ..capture import MeshArrays
+from ..choices import control_kinds_of
+from ..connection.addressing import stand_in
+from ..jobs import MeshTarget, Target
+from ..request import SEED_LIMIT, Request, controls_of
+from .planning import GivenView, Plan, Wish
+from .properties import SCUMBLE_PG_around
+from .recipe import Recipe, read
+from .scene import camera_view, surfaces, wish_of
+
+__all__ = ["Draft", "again", "around", "completed"]
+
+NEVER_GIVEN = {"meshes", "views", "base", "view_size", "task"}
+"""Fields of a job that scripts don't set: they come from the scene."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """job: without views. tensors: of its meshes and base textures."""
+
+    wish: Wish
+    job: TextureJob
+    tensors: dict[Digest, AnyArray]
+    target: Target
+
+
+def around(
+    context: bpy.types.Context,
+    capabilities: Capabilities,
+    objects: Sequence[bpy.types.Object],
+    *,
+    views: frozenset[str] | None = None,
+    cameras: Sequence[bpy.types.Object] = (),
+    unseen: str | None = None,
+    view_prompts: dict[str, str] | None = None,
+    **overrides: Any,
+) -> Draft:
+    """What the scene's settings ask for. views: kinds of ``SCUMBLE_PG_around.views``. cameras: to look through besides.
+    view_prompts: of views, by key or words. overrides: fields of TextureJob.
+
+    Raises ScumbleError SCENE for what can't be textured or seen, and INVALID_FIELD for fields that can't be given.
+    """
+    settings, own = context.scene.scumble, context.scene.scumble_around
+    _check_fields(overrides)
+    if "seed" not in overrides and not settings.lock_seed:
+        settings.seed = secrets.randbelow(SEED_LIMIT)
+    wish = wish_of(context, objects, frozenset() if cameras and views is None else views)
+    more = tuple(GivenView(camera.name, camera_view(context, camera)) for camera in cameras)
+    prompts = {**(wish.prompts or {}), **(view_prompts or {})}
+    given = tuple(replace(view, prompt=prompts.get(view.key, view.prompt)) for view in (*wish.given, *more))
+    wish = replace(wish, given=given, prompts=prompts)
+    job = _job(settings, own, capabilities, overrides)
+    return _draft(context, wish, job, unseen or own.unseen, ())
+
+
+def again(
+    context: bpy.types.Context,
+    thing: bpy.types.Object,
+    *,
+    locked: Callable[[Recipe], Sequence[bool]],
+    unseen: str | None = None,
+    **overrides: Any,
+) -> Draft:
+    """The recipe of an object and of those textured with it, once more. locked: which views keep their pictures.
+
+    Raises ScumbleError SCENE as :func:`around`, for objects without a recipe, and for pictures that are gone.
+    """
+    _check_fields(overrides)
+    context.view_layer.update()
+    recipe = read(thing)
+    given = recipe.given(locked(recipe))
+    sizes = {(view.camera.width, view.camera.height) for view in given}
+    wish = Wish(surfaces(context, recipe.objects), given, automatic=False, size=sizes.pop())
+    job = replace(recipe.job, **overrides)
+    locks = tuple(view.locked for view in recipe.views)
+    return _draft(context, wish, job, unseen or recipe.unseen, locks)
+
+
+def completed(draft: Draft, plan: Plan) -> Request:
+    """The job with its views."""
+    tensors = dict(draft.tensors)
+    views = []
+    for view in plan.views:
+        name = None
+        if view.locked is not None:
+            name = stand_in(view.locked)
+            tensors[name] = view.locked
+        views.append(TextureView(view.camera, view.prompt, name))
+    return Request(replace(draft.job, views=tuple(views)), tensors, draft.target)
+
+
+def _check_fields(overrides: dict[str, Any]) -> None:
+    known = set(TextureJob.__dataclass_fields__) - NEVER_GIVEN
+    for name in overrides:
+        if name not in known:
+            raise ScumbleError(
+                ErrorCode.INVALID_FIELD,
+                f"there is no setting {name!r}; there are {', '.join(sorted(known))}",
+                field=name,
+            )
+
+
+def _job(settings: Any, own: SCUMBLE_PG_around, capabilities: Capabilities, overrides: dict[str, Any]) -> TextureJob:
+    model = overrides.get("model", settings.model_id)
+    job = TextureJob(
+        prompt=settings.prompt,
+        meshes=(),
+        negative_prompt=settings.negative_prompt,
+        model=model,
+        view_words=own.view_words,
+        controls=controls_of(settings, control_kinds_of(capabilities, model)),
+        sampler=settings.sampler,
+        num_inference_steps=settings.num_inference_steps,
+        guidance_scale=settings.guidance_scale,
+        seed=settings.seed,
+        method=own.method,
+        sync_end=own.sync_end,
+        texture_size=settings.texture_size,
+        angle_exponent=own.angle_exponent,
+    )
+    return replace(job, **overrides)
+
+
+def _draft(context: bpy.types.Context, wish: Wish, job: TextureJob, unseen: str, locks: tuple[bool, ...]) -> Draft:
+    tensors: dict[Digest, AnyArray] = {}
+    refs = tuple(_mesh_ref(mesh, number + 1, tensors) for number, mesh in enumerate(wish.meshes))
+    base = _bases(wish.meshes, job.texture_size, tensors) if unseen == "KEEP" else ()
+    targets = tuple(MeshTarget(mesh.name, mesh.session_uid, mesh.uv_map, complete=True) for mesh in wish.meshes)
+    target = Target(context.scene.session_uid, meshes=targets, locks=locks)
+    return Draft(wish, replace(job, meshes=refs, base=base), tensors, target)
+
+
+def _mesh_ref(mesh: MeshArrays, number: int, tensors: dict[Digest, AnyArray]) -> MeshRef:
+    def stored(array: AnyArray) -> Digest:
+        name = stand_in(array)
+        tensors[name] = array
+        return name
+
+    return MeshRef(
+        name=mesh.name,
+        object_id=number,
+        matrix_world=mesh.matrix_world,
+        vertices=stored(mesh.vertices),
+        triangles=stored(mesh.triangles),
+        normals=stored(mesh.normals),
+        uvs=stored(mesh.uvs),
+    )
+
+
+def _bases(meshes: Sequence[MeshArrays], size: int, tensors: dict[Digest, AnyArray]) -> tuple[Digest, ...]:
+    """What the objects look like now. Raises ScumbleError SCENE where only nodes could tell."""
+    names = []
+    for mesh in meshes:
+        thing = next(thing for thing in bpy.data.objects if thing.session_uid == mesh.session_uid)
+        base = base_texture(thing, mesh.uv_map, size)
+        if base is None:
+            raise ScumbleError(
+                ErrorCode.SCENE,
+                f"what {mesh.name} looks like can't be kept: that takes one plain colour, or one picture of "
+                f"{size} x {size} pixels on the map that is painted. Bake it first, or have the unseen filled",
+                field="unseen",
+            )
+        name = stand_in(base)
+        tensors[name] = base
+        names.append(name)
+    return tuple(names)

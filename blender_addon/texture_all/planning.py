@@ -1,0 +1,203 @@
+"""From meshes and wishes to views: what is to be looked at from where, and how much of it will be seen.
+
+A plan is made on a thread of its own, as a dense mesh takes seconds; nothing in here knows Blender.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scumble_shared.camera import Camera
+from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
+from scumble_shared.placement import PlacedView, choose_views, sheet_columns, words_of
+from scumble_shared.tensor import AnyArray
+
+from ..capture import MeshArrays
+from .surface import Facets, Scanner, drawn_corners
+
+__all__ = ["GivenView", "Plan", "PlannedView", "Planner", "Wish", "make_plan"]
+
+UDIM_COLUMNS, UDIM_ROWS = 10, 10
+TILE_MARGIN = 1e-4
+
+
+class _Stopped(Exception):
+    """Nobody waits for this plan any longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenView:
+    """A view that somebody chose. key: what its prompt is kept under. locked: its finished picture, uint8 H x W x 3."""
+
+    key: str
+    camera: Camera
+    prompt: str = ""
+    locked: AnyArray | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Wish:
+    """meshes: what is textured. given: chosen views, all of ``size``, (width, height). automatic: views are placed in
+    addition; ortho: those are orthographic. prompts: of placed views, by their key or by their words."""
+
+    meshes: tuple[MeshArrays, ...]
+    given: tuple[GivenView, ...]
+    automatic: bool
+    size: tuple[int, int]
+    ortho: bool = False
+    prompts: Mapping[str, str] | None = None
+
+    def looks_alike(self, other: Wish) -> bool:
+        """Whether the same cameras see the same of both."""
+        return (
+            [view.camera for view in self.given] == [view.camera for view in other.given]
+            and (self.automatic, self.size, self.ortho) == (other.automatic, other.size, other.ortho)
+            and len(self.meshes) == len(other.meshes)
+            and all(_same_shape(mine, theirs) for mine, theirs in zip(self.meshes, other.meshes, strict=True))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedView:
+    """key: as in :class:`GivenView`. words: what a prompt may call this side."""
+
+    key: str
+    words: str
+    camera: Camera
+    prompt: str = ""
+    locked: AnyArray | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """facets, cosines: what each view sees of the surface, per view (F,). coverage: share of the area seen, 0 to 1."""
+
+    wish: Wish
+    views: tuple[PlannedView, ...]
+    facets: Facets
+    cosines: tuple[NDArray[np.float32], ...]
+    coverage: float
+
+    @property
+    def cameras(self) -> tuple[Camera, ...]:
+        return tuple(view.camera for view in self.views)
+
+    def sheet(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Where facets' corners lie in a preview of all views; see :func:`.surface.drawn_corners`."""
+        columns = sheet_columns(len(self.views), *self.wish.size)
+        return drawn_corners(self.facets, self.cameras, self.cosines, columns, -(-len(self.views) // columns))
+
+
+def make_plan(wish: Wish, known: Plan | None = None, planner: Planner | None = None) -> Plan:
+    """Raises ScumbleError SCENE if no view sees anything, or a UV map can't be painted on as one texture.
+
+    known: an earlier plan; what it found out is used again if it still holds.
+    """
+    for mesh in wish.meshes:
+        _check_tiles(mesh)
+    if known is not None and wish.looks_alike(known.wish):
+        return replace(known, wish=wish, views=_renamed(wish, known.views))
+    scanner = Scanner(wish.meshes, planner.check if planner else lambda: None)
+    given = [view.camera for view in wish.given]
+    placed: Sequence[PlacedView] = ()
+    if wish.automatic:
+        facets = scanner.facets
+        placed, _ = choose_views(
+            scanner.sphere, facets.normals, scanner.sees, wish.size, given=given, areas=facets.areas, ortho=wish.ortho
+        )
+    views = (*map(_given, wish.given), *(_placed(view, wish.prompts or {}) for view in placed))
+    cosines = tuple(scanner.cosines(view.camera) for view in views)
+    seen = np.any([scanner.sees(view.camera) for view in views], axis=0)
+    if not seen.any():
+        raise ScumbleError(
+            ErrorCode.SCENE,
+            "none of the views sees anything of the objects; point the cameras at them, or let views be placed",
+            field="views",
+        )
+    return Plan(wish, views, scanner.facets, cosines, scanner.share(seen))
+
+
+def _given(view: GivenView) -> PlannedView:
+    return PlannedView(view.key, words_of(view.camera), view.camera, view.prompt, view.locked)
+
+
+def _placed(view: PlacedView, prompts: Mapping[str, str]) -> PlannedView:
+    key = f"{round(view.azimuth)}° {round(view.elevation):+d}°"
+    return PlannedView(key, view.words, view.camera, prompts.get(key, prompts.get(view.words, "")))
+
+
+def _renamed(wish: Wish, views: Sequence[PlannedView]) -> tuple[PlannedView, ...]:
+    """The same views with the prompts and pictures that they have by now."""
+    prompts = wish.prompts or {}
+    placed = views[len(wish.given) :]
+    return (
+        *map(_given, wish.given),
+        *(replace(view, prompt=prompts.get(view.key, prompts.get(view.words, ""))) for view in placed),
+    )
+
+
+def _check_tiles(mesh: MeshArrays) -> None:
+    """UVs spread over several UDIM tiles would come to lie on top of each other in one texture.
+
+    UVs that merely repeat cross from one tile to the next within a face.
+    """
+    if mesh.uvs is None:
+        return
+    low, high = np.floor(mesh.uvs.min(1) + TILE_MARGIN), np.ceil(mesh.uvs.max(1) - TILE_MARGIN) - 1.0
+    used = np.isfinite(mesh.uvs).all((1, 2)) & (high >= low).all(1)
+    low, high = low[used], high[used]
+    if not len(low) or not ((low == high).all() and (low >= 0).all() and (low < (UDIM_COLUMNS, UDIM_ROWS)).all()):
+        return
+    tiles = np.unique(1001 + low[:, 0] + UDIM_COLUMNS * low[:, 1]).astype(int)
+    if len(tiles) > 1:
+        names = ", ".join(map(str, tiles[:4])) + (", …" if len(tiles) > 4 else "")
+        raise ScumbleError(
+            ErrorCode.SCENE,
+            f"the UV map of {mesh.name} lies on {len(tiles)} UDIM tiles ({names}); only one texture per object is made",
+            field="objects",
+            remedy=Remedy("Unwrap into a New Map", RemedyAction.ADD_UV_MAP, mesh.name),
+        )
+
+
+def _same_shape(mine: MeshArrays, theirs: MeshArrays) -> bool:
+    return mine.matrix_world == theirs.matrix_world and all(
+        np.array_equal(getattr(mine, name), getattr(theirs, name)) for name in ("vertices", "triangles")
+    )
+
+
+class Planner:
+    """Makes one plan in the background. Afterwards ``plan`` or ``error`` is set."""
+
+    def __init__(self, wish: Wish, known: Plan | None = None) -> None:
+        self.plan: Plan | None = None
+        self.error: ScumbleError | None = None
+        self._wish, self._known = wish, known
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="scumble-planner", daemon=True)
+        self._thread.start()
+
+    @property
+    def done(self) -> bool:
+        return not self._thread.is_alive()
+
+    def stop(self) -> None:
+        """The work ends soon, without a plan."""
+        self._stopped.set()
+
+    def check(self) -> None:
+        if self._stopped.is_set():
+            raise _Stopped
+
+    def _work(self) -> None:
+        try:
+            self.plan = make_plan(self._wish, self._known, self)
+        except ScumbleError as error:
+            self.error = error
+        except _Stopped:
+            return
+        except MemoryError:
+            self.error = ScumbleError(ErrorCode.OUT_OF_MEMORY, "not enough memory to look at so many triangles")
