@@ -29,6 +29,17 @@ LINE_COLOR = (1.0, 0.55, 0.1, 1.0)
 FRAME = 0.18
 """Depth at which a camera's frame is drawn, in its distance to the objects' middle."""
 
+_TO_FRAMEBUFFER = """
+vec4 to_framebuffer(vec4 color)
+{
+  vec3 low = color.rgb / 12.92;
+  vec3 high = pow((max(color.rgb, vec3(0.0)) + 0.055) / 1.055, vec3(2.4));
+  vec3 linear = mix(low, high, vec3(greaterThan(color.rgb, vec3(0.04045))));
+  return srgbTarget ? vec4(linear, color.a) : color;
+}
+"""
+"""Blender sets ``srgbTarget`` by its name when the shader is bound: viewports encode what is written to them."""
+
 _COVERAGE_VERTEX = """
 void main()
 {
@@ -37,10 +48,10 @@ void main()
 }
 """
 
-_COVERAGE_FRAGMENT = """
+_COVERAGE_FRAGMENT = _TO_FRAMEBUFFER + """
 void main()
 {
-  drawn = blender_srgb_to_framebuffer_space(tint);
+  drawn = to_framebuffer(tint);
 }
 """
 
@@ -55,14 +66,14 @@ void main()
 }
 """
 
-_PREVIEW_FRAGMENT = """
+_PREVIEW_FRAGMENT = _TO_FRAMEBUFFER + """
 void main()
 {
   float all_parts = part.x + part.y + part.z;
   vec3 mixed = part.x * texture(views, first).rgb + part.y * texture(views, second).rgb
              + part.z * texture(views, third).rgb;
   vec3 seen = all_parts > 0.001 ? mixed / all_parts : vec3(0.35);
-  drawn = blender_srgb_to_framebuffer_space(vec4(seen, 1.0));
+  drawn = to_framebuffer(vec4(seen, 1.0));
 }
 """
 
@@ -202,6 +213,7 @@ def _coverage_shader() -> gpu.types.GPUShader:
     info.vertex_in(0, "VEC3", "position")
     info.vertex_in(1, "VEC4", "color")
     info.push_constant("MAT4", "transform")
+    info.push_constant("BOOL", "srgbTarget")
     info.vertex_out(between)
     info.fragment_out(0, "VEC4", "drawn")
     info.vertex_source(_COVERAGE_VERTEX)
@@ -221,6 +233,7 @@ def _preview_shader() -> gpu.types.GPUShader:
     ):
         info.vertex_in(number, kind, name)
     info.push_constant("MAT4", "transform")
+    info.push_constant("BOOL", "srgbTarget")
     info.sampler(0, "FLOAT_2D", "views")
     info.vertex_out(between)
     info.fragment_out(0, "VEC4", "drawn")
