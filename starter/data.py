@@ -6,8 +6,7 @@ The control images come from the functions the server uses, so the model learns 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import TypeVar
 
 import torch
@@ -20,7 +19,7 @@ from scumble_server.engine.conditioning.depth import depth_image
 from scumble_server.engine.conditioning.normal import normal_image
 from torch import Tensor
 
-__all__ = ["HELD_OUT_SEED", "Sample", "batches", "make"]
+__all__ = ["HELD_OUT_SEED", "Sample", "make", "mirrored_normals"]
 
 HELD_OUT_SEED = 1_000_000_000
 """Seeds from here on are evaluation's; training never uses them."""
@@ -79,21 +78,6 @@ def _bytes(image: Tensor) -> Tensor:
     return (image.clamp(0, 1) * 255.0 + 0.5).to(torch.uint8)
 
 
-def batches(count: int, first_seed: int, size: int, device: torch.device, supersample: int = 1) -> Iterator[Sample]:
-    """Endless fresh batches, seeds counting up."""
-    seed = first_seed
-    while True:
-        yield make(count, seed, size, device, supersample)
-        seed += 1
-
-
-def mirrored(sample: Sample) -> Sample:
-    """The same scenes seen in a mirror: left and right swap in the pictures and in the normals' x."""
-    normal = sample.normal.flip(-1).clone()
-    normal[:, 0] = 255 - normal[:, 0]
-    flip = replace(sample, image=sample.image.flip(-1), depth=sample.depth.flip(-1), normal=normal)
-    return replace(
-        flip,
-        normals=sample.normals.flip(2) * torch.tensor([-1.0, 1.0, 1.0], device=normal.device),
-        mask=sample.mask.flip(-1),
-    )
+def mirrored_normals(normal: torch.Tensor) -> torch.Tensor:
+    """Normal pictures B x 3 x H x W in 0..255 that were flipped left to right, with x the other way round."""
+    return torch.cat([255 - normal[:, :1], normal[:, 1:]], dim=1)

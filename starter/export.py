@@ -26,7 +26,7 @@ from model import (
 )
 from scumble_server.models.tokenizer import write_tokenizer
 from torch import nn
-from trainer import FINAL, averaged
+from trainer import averaged
 
 __all__ = ["MANIFEST", "export", "pack"]
 
@@ -34,7 +34,7 @@ MANIFEST = {
     "id": "starter",
     "name": "Scumble starter",
     "family": "starter",
-    "sampler": "dpmpp_2m_karras",
+    "sampler": "dpmpp_2m",
     "num_inference_steps": 10,
     "guidance_scale": 4.0,
     "width": 256,
@@ -66,20 +66,11 @@ def trained_modules(work: Path, size_name: str) -> dict[str, nn.Module]:
         **{f"controlnet_{name}": build_controlnet(size) for name in CONTROLS},
     }  # fmt: skip
     for name, module in modules.items():
-        stage = {"vae": "vae", "text_encoder": "words"}.get(name, "diffusion")
-        module.load_state_dict(averaged(work, stage, name, cpu), strict=True)
-    if (work / "decoder" / "state.json").exists():
-        modules["vae"].load_state_dict(averaged(work, "decoder", "vae", cpu), strict=False)
-    modules["vae"].register_to_config(scaling_factor=latent_scale(work))
+        if name == "vae":
+            module.decoder.load_state_dict(averaged(work, "decoder", "decoder", cpu))
+        else:
+            module.load_state_dict(averaged(work, "words" if name == "text_encoder" else "diffusion", name, cpu))
     return modules
-
-
-def latent_scale(work: Path) -> float:
-    """What brings the latents to unit variance; from the packed result where nothing was trained here."""
-    path = work / "latent_scale.txt"
-    if path.exists():
-        return float(path.read_text())
-    return float(json.loads((work / FINAL / "state.json").read_text())["scale"])
 
 
 def export(work: Path, folder: Path, size_name: str) -> None:
@@ -100,12 +91,13 @@ def pack(work: Path, folder: Path, size_name: str) -> None:
     Copied to WORK/final elsewhere, they can be exported, or trained on from there.
     """
     modules = trained_modules(work, size_name)
+    modules["decoder"] = modules.pop("vae").decoder
     weights = {
         f"average/{name}.{key}": tensor.half()
         for name, module in modules.items()
         for key, tensor in module.state_dict().items()
     }
-    checkpoint.save(folder, weights, {"step": 0, "minutes": 0.0, "size": size_name, "scale": latent_scale(work)})
+    checkpoint.save(folder, weights, {"step": 0, "minutes": 0.0, "size": size_name})
 
 
 def main() -> None:

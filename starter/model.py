@@ -10,12 +10,9 @@ import math
 import re
 from dataclasses import dataclass
 
-import torch
+from autoencoder import LATENT_CHANNELS, set_encoder, start_decoder
 from captions import vocabulary_lines
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
-from diffusers.models.downsampling import Downsample2D
-from diffusers.models.resnet import ResnetBlock2D
-from diffusers.models.upsampling import Upsample2D
 from scumble_server.models.tokenizer import learn_merges, vocabulary
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -43,9 +40,9 @@ class Size:
 
 
 SIZES = {
-    "tiny": Size((16, 16, 16, 16), (16, 32, 32), (8, 8, 8, 16), (32, 1, 2), 1, 2, 4),
-    "cpu": Size((32, 64, 96, 128), (64, 96, 160), (8, 16, 32, 64), (160, 2, 4), 1, 4, 16),
-    "gpu": Size((64, 96, 160, 192), (96, 192, 256), (16, 32, 64, 96), (256, 4, 4), 1, 4, 32),
+    "tiny": Size((16, 16, 32, 32), (16, 32, 32), (8, 8, 8, 16), (32, 1, 2), 1, 2, 4),
+    "cpu": Size((32, 48, 96, 192), (64, 128, 192), (8, 16, 32, 64), (160, 2, 4), 1, 4, 16),
+    "gpu": Size((64, 96, 160, 256), (96, 192, 256), (16, 32, 64, 96), (256, 4, 4), 1, 4, 32),
 }
 
 
@@ -72,88 +69,16 @@ def build_text_encoder(size: Size, tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 
 def build_vae(size: Size) -> AutoencoderKL:
-    """The autoencoder, starting as a pixelation: see :func:`start_as_pixels`."""
+    """The autoencoder: its encoder is :func:`pixels_to_latents`, its decoder starts as a pixelation."""
     vae = AutoencoderKL(
-        block_out_channels=size.vae, layers_per_block=1, latent_channels=4, norm_num_groups=min(8, size.groups),
+        block_out_channels=size.vae, layers_per_block=1, latent_channels=LATENT_CHANNELS, scaling_factor=1.0,
         down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
         # Without attention in the middle the picture's size doesn't matter to the autoencoder, nor its memory.
-        mid_block_add_attention=False, sample_size=256,
+        mid_block_add_attention=False, sample_size=256, norm_num_groups=min(8, size.groups),
     )  # fmt: skip
-    start_as_pixels(vae)
+    set_encoder(vae)
+    start_decoder(vae)
     return vae
-
-
-LEVEL = 3.0
-"""Of the constant channels that keep group norms from hiding how bright a picture is."""
-
-
-@torch.no_grad()
-def start_as_pixels(vae: AutoencoderKL) -> None:
-    """Set weights so that the fresh encoder averages 8 x 8 pixels (times two) and the decoder spreads them again.
-
-    Group norms hide a picture's colour from a random network, which then takes hours to find it again. So each colour
-    travels as a pair (+c, -c), since silu(c) - silu(-c) = c, beside constants large enough to fix the norm's scale.
-    Residual branches start at zero. Training begins at the pixelation and only has to sharpen it.
-    """
-    for module in vae.modules():
-        if isinstance(module, ResnetBlock2D):
-            nn.init.zeros_(module.conv2.weight)
-            nn.init.zeros_(module.conv2.bias)
-            if module.conv_shortcut is not None:
-                _pass_on(module.conv_shortcut, KEEP)
-        elif isinstance(module, Downsample2D):
-            _pass_on(module.conv, AVERAGE)
-        elif isinstance(module, Upsample2D):
-            _pass_on(module.conv, SOFTEN)
-    for coder, gain in ((vae.encoder, 2.0), (vae.decoder, 0.5)):
-        _spread_colours(coder.conv_in)
-        _gather_colours(coder.conv_out, coder.conv_norm_out, gain)
-    for conv in (vae.quant_conv, vae.post_quant_conv):
-        nn.init.dirac_(conv.weight)
-        nn.init.zeros_(conv.bias)
-    # The fourth channel starts silent, and all are nearly free of noise.
-    nn.init.zeros_(vae.encoder.conv_out.weight[3])
-    nn.init.zeros_(vae.encoder.conv_out.bias[3:4])
-    nn.init.constant_(vae.encoder.conv_out.bias[4:], -5.0)
-
-
-CARRIERS = 12
-"""Channels 4 j to 4 j + 3 carry (+c, -c, constant, -constant) of colour j; the rest start at random."""
-
-
-KEEP, AVERAGE = ((1.0,),), ((0.25, 0.25, 0.0), (0.25, 0.25, 0.0), (0.0, 0.0, 0.0))
-SOFTEN = ((0.0625, 0.125, 0.0625), (0.125, 0.25, 0.125), (0.0625, 0.125, 0.0625))
-
-
-def _pass_on(conv: nn.Conv2d, kernel: tuple[tuple[float, ...], ...]) -> None:
-    """Carriers go through that kernel, each by itself."""
-    width = min(CARRIERS, *conv.weight.shape[:2])
-    conv.weight[:width], conv.bias[:width] = 0.0, 0.0
-    for channel in range(width):
-        conv.weight[channel, channel] = torch.tensor(kernel)
-
-
-def _spread_colours(conv: nn.Conv2d) -> None:
-    signs, middle = (1.0, -1.0, 0.0, 0.0), conv.kernel_size[0] // 2
-    for channel in range(min(CARRIERS, conv.out_channels)):
-        colour, part = divmod(channel, 4)
-        conv.weight[channel] = 0.0
-        conv.weight[channel, colour, middle, middle] = signs[part]
-        conv.bias[channel] = (0.0, 0.0, LEVEL, -LEVEL)[part]
-
-
-def _gather_colours(conv: nn.Conv2d, norm: nn.GroupNorm, gain: float) -> None:
-    """Undo the norm, which divides by the spread of its group: the constants' share of that is known."""
-    per_group = norm.num_channels // norm.num_groups
-    constants = min(CARRIERS, per_group) / 2
-    unit = math.sqrt(constants / per_group) * LEVEL
-    middle = conv.kernel_size[0] // 2
-    conv.weight[:3], conv.bias[:3] = 0.0, 0.0
-    conv.weight[4:] *= 0.01
-    for colour in range(3):
-        for part, sign in ((0, 1.0), (1, -1.0)):
-            if 4 * colour + part < conv.in_channels:
-                conv.weight[colour, 4 * colour + part, middle, middle] = sign * gain * unit
 
 
 def _shared(size: Size) -> dict[str, object]:
@@ -166,12 +91,16 @@ def _shared(size: Size) -> dict[str, object]:
         "cross_attention_dim": size.text[0],
         "attention_head_dim": size.heads,
         "norm_num_groups": size.groups,
+        # The caption's gist also comes with the time: attention alone learns late what colour a word is.
+        "addition_embed_type": "text",
+        "addition_embed_type_num_heads": size.heads,
+        "resnet_time_scale_shift": "scale_shift",
     }
 
 
 def build_unet(size: Size) -> UNet2DConditionModel:
     return UNet2DConditionModel(
-        sample_size=32, in_channels=4, out_channels=4,
+        sample_size=32, in_channels=LATENT_CHANNELS, out_channels=LATENT_CHANNELS,
         up_block_types=("CrossAttnUpBlock2D",) * (len(size.unet) - 1) + ("UpBlock2D",), **_shared(size),
     )  # fmt: skip
 
@@ -181,7 +110,7 @@ HINT_GAIN = 1.9
 
 
 def build_controlnet(size: Size) -> ControlNetModel:
-    net = ControlNetModel(in_channels=4, conditioning_embedding_out_channels=size.hint, **_shared(size))
+    net = ControlNetModel(in_channels=LATENT_CHANNELS, conditioning_embedding_out_channels=size.hint, **_shared(size))
     # Zero convolutions protect a trained UNet. Here both learn together, and control is there from the first step.
     for layer in [*net.controlnet_down_blocks, net.controlnet_mid_block]:
         layer.reset_parameters()
@@ -194,9 +123,13 @@ def build_controlnet(size: Size) -> ControlNetModel:
 
 
 def scheduler() -> DDIMScheduler:
-    """The noise schedule of Stable Diffusion 1.5, predicting velocity, which stays sharp at few steps."""
+    """The noise schedule of Stable Diffusion 1.5, predicting velocity, which stays sharp at few steps.
+
+    It ends in pure noise (Lin et al. 2023, "Common Diffusion Noise Schedules and Sample Steps are Flawed"): otherwise
+    the last step of training shows the picture's brightness, and the first of use has none to show.
+    """
     return DDIMScheduler(
         num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
         prediction_type="v_prediction", clip_sample=False, set_alpha_to_one=False, steps_offset=1,
-        timestep_spacing="trailing",
+        timestep_spacing="trailing", rescale_betas_zero_snr=True,
     )  # fmt: skip

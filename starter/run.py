@@ -1,8 +1,8 @@
 """The whole recipe in parts of at most nine minutes, for one GPU (or, at tiny size, a rehearsal anywhere).
 
-    python starter/run.py 1 WORK OUT      autoencoder, then the first of the diffusion training
+    python starter/run.py 1 WORK OUT      what words mean, a first decoder, the first of the diffusion training
     python starter/run.py 2 WORK OUT      more diffusion training
-    python starter/run.py 3 WORK OUT      the rest of it, a sharper decoder, and a contact sheet
+    python starter/run.py 3 WORK OUT      the rest of both
 
 Every part goes on from WORK, or from OUT of the part before it copied to WORK/final on a fresh machine, and leaves in
 OUT the packed weights (files of at most 15 MB, at most eight) and the sheet. Then, anywhere:
@@ -38,12 +38,12 @@ class Stage:
 
 PARTS = {
     1: (
-        Stage("vae", 3.5, 3.5, 48, 128, 1e-3),
         Stage("words", 0.6, 0.6, 128, 128, 2e-3),
-        Stage("diffusion", 4.2, 17.5, 256, 128, 8e-4),
+        Stage("decoder", 1.2, 5.2, 48, 128, 8e-4),
+        Stage("diffusion", 6.6, 19.0, 256, 128, 8e-4),
     ),
-    2: (Stage("diffusion", 8.4, 17.5, 96, 256, 8e-4),),
-    3: (Stage("diffusion", 4.9, 17.5, 96, 256, 8e-4), Stage("decoder", 3.0, 3.0, 32, 192, 5e-4)),
+    2: (Stage("diffusion", 8.4, 19.0, 96, 256, 8e-4),),
+    3: (Stage("diffusion", 4.0, 19.0, 96, 256, 8e-4), Stage("decoder", 4.0, 5.2, 48, 128, 8e-4)),
 }
 
 

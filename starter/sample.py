@@ -59,7 +59,7 @@ class Painter:
         config = DDIMScheduler.from_pretrained(self.folder / "scheduler").config
         if sampler == "ddim":
             return DDIMScheduler.from_config(config)
-        return DPMSolverMultistepScheduler.from_config(config, use_karras_sigmas=sampler == "dpmpp_2m_karras")
+        return DPMSolverMultistepScheduler.from_config(config, use_karras_sigmas=sampler.endswith("karras"))
 
     @torch.no_grad()
     def paint(
@@ -72,22 +72,16 @@ class Painter:
         steps: int = 10,
         guidance: float = 4.0,
         negative: str = "",
-        sampler: str = "dpmpp_2m_karras",
+        sampler: str = "dpmpp_2m",
     ) -> Tensor:
         """Pictures uint8 N x 3 x size x size. controls: uint8 N x 3 x size x size by kind; those left out are off."""
         count = len(prompts)
         words = torch.cat([self.words([negative] * count), self.words(prompts)])
         schedule = self.schedule(sampler)
         schedule.set_timesteps(steps, device=self.device)
-        x = (
-            torch.stack(
-                [
-                    torch.randn(4, size // 8, size // 8, generator=torch.Generator().manual_seed(seed + i))
-                    for i in range(count)
-                ]
-            ).to(self.device)
-            * schedule.init_noise_sigma
-        )
+        shape = (self.unet.config.in_channels, size // 8, size // 8)
+        noise = [torch.randn(shape, generator=torch.Generator().manual_seed(seed + i)) for i in range(count)]
+        x = torch.stack(noise).to(self.device) * schedule.init_noise_sigma
         hints = {name: hint.to(self.device).float().repeat(2, 1, 1, 1) / 255 for name, hint in controls.items()}
         for t in schedule.timesteps:
             both = schedule.scale_model_input(torch.cat([x, x]), t)
@@ -118,7 +112,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--guidance", type=float, default=4.0)
-    parser.add_argument("--sampler", default="dpmpp_2m_karras")
+    parser.add_argument("--sampler", default="dpmpp_2m")
     parser.add_argument("--scenes", type=int, default=4)
     parser.add_argument("--prompts", type=int, default=len(PROMPTS))
     a = parser.parse_args()

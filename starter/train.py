@@ -1,18 +1,19 @@
 """Trains the starter model, stage by stage, within a given time.
 
-    python starter/train.py vae WORK --size cpu --minutes 20 --shards SHARDS
+    python starter/train.py words WORK --size cpu --minutes 4
     python starter/train.py diffusion WORK --size cpu --minutes 60 --shards SHARDS
     python starter/train.py decoder WORK --size cpu --minutes 10 --shards SHARDS
 
-Stages: ``vae`` the autoencoder; ``words`` the text encoder by itself; ``diffusion`` UNet and both ControlNets together;
-``decoder`` sharpens the decoder without moving the latents. Without --shards every sample is made fresh on the device,
-which is what a GPU is for. A stage that is started again resumes; the learning rate falls over --total minutes, all
-runs together.
+Stages: ``words`` the text encoder by itself; ``diffusion`` UNet and both ControlNets together; ``decoder`` the
+autoencoder's second half (its first is set, see autoencoder.py). Without --shards every sample is made fresh on the
+device, which is what a GPU is for. A stage that is started again resumes; the learning rate falls over --total
+minutes, all runs together.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from data import make
+from autoencoder import pixels_to_latents
+from data import make, mirrored_normals
 from diffusers.models.attention_processor import AttnProcessor
 from model import (
     CONTROLS,
@@ -34,32 +36,58 @@ from model import (
     scheduler,
 )
 from prerender import read_captions, read_shard
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from trainer import Run, Trainer, autocast, averaged, compiled
+from trainer import Run, Trainer, averaged, compiled
 from words import train_words
 
-__all__ = ["train_diffusion", "train_vae"]
+__all__ = ["batches", "picture_loss", "train_decoder", "train_diffusion"]
 
-KL_WEIGHT = 1e-5
 CAPTION_DROPOUT = 0.12
-REGION_WEIGHT = 6.0
 CONTROL_MIX = (0.34, 0.21, 0.3, 0.15)
 """How often training shows depth alone, both controls, normals alone, and no control at all."""
 
+MADE_LATENT_NOISE = 0.06
+"""Generated latents are a little off; a decoder that has only seen right ones turns that into grain."""
 
-def pictures(run: Run, crop: int) -> Iterator[Tensor]:
-    """Endless batches of pictures in [-1, 1], B x 3 x crop x crop."""
-    device, rng, seed = torch.device(run.device), random.Random(run.seed), run.seed
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """image: B x 3 x H x W in [-1, 1]. depth, normal: B x 3 x H x W in [0, 1]. captions: B texts."""
+
+    image: Tensor
+    depth: Tensor
+    normal: Tensor
+    captions: list[str]
+
+
+def batches(run: Run) -> Iterator[Batch]:
+    """Endless batches: one window of ``crop`` pixels of each of ``batch`` pictures, every other one mirrored."""
+    rng, device = random.Random(run.seed), torch.device(run.device)
+    for image, depth, normal, captions in _samples(run, rng):
+        side, full = run.crop // 8, image.shape[-1] // 8
+        # The same window for all of a batch. What small pictures teach comes four times as fast.
+        y, x = (8 * rng.randrange(full - side + 1) for _ in range(2))
+        window = (..., slice(y, y + run.crop), slice(x, x + run.crop))
+        parts = [part[window].to(device).float() for part in (image, depth.expand(-1, 3, -1, -1), normal)]
+        if rng.random() < 0.5:
+            parts = [part.flip(-1) for part in parts]
+            parts[2] = mirrored_normals(parts[2])
+        yield Batch(parts[0] / 127.5 - 1.0, parts[1] / 255.0, parts[2] / 255.0, captions)
+
+
+def _samples(run: Run, rng: random.Random) -> Iterator[tuple[Tensor, Tensor, Tensor, list[str]]]:
+    """uint8 image, depth and normal pictures with captions: made afresh, or from shards, six of them shuffled."""
+    if run.shards is None:
+        for seed in itertools.count(run.seed):
+            sample = make(run.batch, seed, run.resolution, torch.device(run.device))
+            yield sample.image, sample.depth, sample.normal, [caption.text for caption in sample.captions]
     while True:
-        if run.shards is None:
-            image = make(run.batch, seed, run.resolution, device).image
-            seed += 1
-        else:
-            image = torch.cat([read_shard(path)[0] for path in rng.sample(sorted(run.shards.glob("*.safetensors")), 2)])
-        for part in image[torch.randperm(len(image))].split(run.batch):
-            y, x = (rng.randrange(part.shape[-1] - crop + 1) for _ in range(2))
-            yield part[..., y : y + crop, x : x + crop].to(device).float() / 127.5 - 1.0
+        paths = sorted(run.shards.glob("*.safetensors"))
+        chosen = rng.sample(paths, min(6, len(paths)))
+        image, depth, normal = (torch.cat(part) for part in zip(*(read_shard(path) for path in chosen), strict=True))
+        texts = [caption.text for path in chosen for caption in read_captions(path)]
+        for at in torch.randperm(len(texts)).split(run.batch):
+            yield image[at], depth[at], normal[at], [texts[i] for i in at.tolist()]
 
 
 def picture_loss(made: Tensor, truth: Tensor) -> Tensor:
@@ -73,109 +101,21 @@ def picture_loss(made: Tensor, truth: Tensor) -> Tensor:
     return loss
 
 
-def train_vae(run: Run, decoder_only: bool = False) -> None:
-    """Stage ``vae``, or ``decoder``: the encoder stays, the decoder goes on from the averaged weights."""
+def train_decoder(run: Run) -> None:
+    """Stage ``decoder``: pictures from latents."""
     device = torch.device(run.device)
+    torch.manual_seed(run.seed)
     vae = build_vae(SIZES[run.size]).to(device, memory_format=torch.channels_last)
-    frozen: tuple[str, ...] = ()
-    if decoder_only:
-        vae.load_state_dict(averaged(run.work, "vae", "vae", device))
-        frozen = ("vae.encoder", "vae.quant_conv")
-        vae.encoder.requires_grad_(False)
-        vae.quant_conv.requires_grad_(False)
-    trainer = Trainer(run, "decoder" if decoder_only else "vae", {"vae": vae}, frozen)
-    source = pictures(run, run.crop)
+    trainer = Trainer(run, "decoder", {"decoder": vae.decoder})
+    decode, source = compiled(vae.decode, device), batches(run)
 
     def loss_of() -> Tensor:
-        image = next(source).contiguous(memory_format=torch.channels_last)
-        posterior = vae.encode(image).latent_dist
-        made = vae.decode(posterior.sample()).sample
-        loss = picture_loss(made.float(), image)
-        if decoder_only:
-            return loss
-        kl = 0.5 * (posterior.mean**2 + posterior.var - 1.0 - posterior.logvar).float().mean()
-        return loss + KL_WEIGHT * kl
+        image = next(source).image.contiguous(memory_format=torch.channels_last)
+        latent = pixels_to_latents(image)
+        latent = latent + MADE_LATENT_NOISE * torch.rand(len(latent), 1, 1, 1, device=device) * torch.randn_like(latent)
+        return picture_loss(decode(latent).sample.float(), image)
 
     trainer.loop(loss_of)
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """latent: B x 4 x h x w, scaled. depth, normal: B x 3 x H x W in [0, 1]. captions: B texts."""
-
-    latent: Tensor
-    depth: Tensor
-    normal: Tensor
-    captions: list[str]
-
-
-class Latents:
-    """Where the diffusion stage gets its batches: fresh samples, or shards whose latents are computed once."""
-
-    def __init__(self, run: Run) -> None:
-        self.run, self.device = run, torch.device(run.device)
-        self.vae = build_vae(SIZES[run.size]).to(self.device, memory_format=torch.channels_last).eval()
-        self.vae.load_state_dict(averaged(run.work, "vae", "vae", self.device))
-        self.rng = random.Random(run.seed)
-
-    @torch.no_grad()
-    def encode(self, image: Tensor) -> Tensor:
-        """uint8 pictures -> unscaled latents."""
-        with autocast(self.device):
-            x = (image.to(self.device).float() / 127.5 - 1.0).contiguous(memory_format=torch.channels_last)
-            return torch.cat([self.vae.encode(part).latent_dist.mean for part in x.split(16)]).float()
-
-    def scale(self) -> float:
-        """1 / standard deviation of the latents: what brings them to unit variance."""
-        path = self.run.work / "latent_scale.txt"
-        if not path.exists():
-            image = next(pictures(self.run, self.run.resolution))
-            path.write_text(f"{1.0 / float(self.encode((image + 1) * 127.5).std()):.4f}")
-        return float(path.read_text())
-
-    def _fresh(self) -> Iterator[Batch]:
-        seed, scale = self.run.seed, self.scale()
-        while True:
-            sample = make(self.run.batch, seed, self.run.resolution, self.device)
-            texts = [caption.text for caption in sample.captions]
-            latent = self.encode(sample.image) * scale
-            yield Batch(latent, sample.depth.float() / 255, sample.normal.float() / 255, texts)
-            seed += 1
-
-    def _cached(self, path: Path) -> Tensor:
-        store = self.run.work / "latents" / path.name
-        if not store.exists():
-            store.parent.mkdir(exist_ok=True)
-            save_file({"latent": self.encode(read_shard(path)[0]).half()}, store)
-        return load_file(store)["latent"]
-
-    def _stored(self, shards: Path) -> Iterator[Batch]:
-        scale = self.scale()
-        while True:
-            paths = sorted(shards.glob("*.safetensors"))
-            chosen = self.rng.sample(paths, min(6, len(paths)))
-            latent = torch.cat([self._cached(path) for path in chosen])
-            _, depth, normal = zip(*(read_shard(path) for path in chosen), strict=True)
-            texts = [caption.text for path in chosen for caption in read_captions(path)]
-            order = torch.randperm(len(texts))
-            both = torch.cat(depth).expand(-1, 3, -1, -1), torch.cat(normal)
-            for at in order.split(self.run.batch):
-                controls = [(part[at].to(self.device).float() / 255) for part in both]
-                yield Batch(latent[at].to(self.device).float() * scale, *controls, [texts[i] for i in at.tolist()])
-
-    def __iter__(self) -> Iterator[Batch]:
-        source = self._fresh() if self.run.shards is None else self._stored(self.run.shards)
-        return (self._cropped(batch) for batch in source)
-
-    def _cropped(self, batch: Batch) -> Batch:
-        """One window of ``crop`` pixels for the whole batch: what small pictures teach comes four times as fast."""
-        side, full = self.run.crop // 8, self.run.resolution // 8
-        if side == full:
-            return batch
-        y, x = (self.rng.randrange(full - side + 1) for _ in range(2))
-        latent = batch.latent[..., y : y + side, x : x + side]
-        window = (..., slice(8 * y, 8 * (y + side)), slice(8 * x, 8 * (x + side)))
-        return Batch(latent, batch.depth[window], batch.normal[window], batch.captions)
 
 
 def control_rows(count: int) -> tuple[slice, slice]:
@@ -206,21 +146,21 @@ def train_diffusion(run: Run) -> None:
     unet = compiled(modules["unet"], device)
     nets = {name: compiled(modules[f"controlnet_{name}"], device) for name in CONTROLS}
     alphas = scheduler().alphas_cumprod.to(device)
-    source = iter(Latents(run))
+    source = batches(run)
     generator = torch.Generator().manual_seed(run.seed + trainer.step)
 
     def loss_of() -> Tensor:
         batch = next(source)
-        count = len(batch.latent)
+        latent, count = pixels_to_latents(batch.image), len(batch.captions)
         texts = [text_ if random.random() > CAPTION_DROPOUT else "" for text_ in batch.captions]
         tokens = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids.to(device)
         words = text(tokens).last_hidden_state
         # Noisier times are drawn more often: what a picture shows is decided there, in few steps.
-        t = (torch.rand(count, generator=generator) ** 0.35 * len(alphas)).long().to(device)
+        t = (torch.rand(count, generator=generator) ** 0.6 * len(alphas)).long().to(device)
         a = alphas[t].sqrt()[:, None, None, None]
         s = (1 - alphas[t]).sqrt()[:, None, None, None]
-        noise = torch.randn(batch.latent.shape, generator=generator).to(device)
-        noisy = a * batch.latent + s * noise
+        noise = torch.randn(latent.shape, generator=generator).to(device)
+        noisy = a * latent + s * noise
         residuals: list[Tensor] = []
         for rows, (name, hint) in zip(
             control_rows(count), zip(CONTROLS, (batch.depth, batch.normal), strict=True), strict=True
@@ -230,10 +170,11 @@ def train_diffusion(run: Run) -> None:
                 residuals = spread(residuals, rows, [*down, mid], count)
         extra = {"down_block_additional_residuals": residuals[:-1], "mid_block_additional_residual": residuals[-1]}
         made = unet(noisy, t, words, return_dict=False, **(extra if residuals else {}))[0]
-        velocity = a * noise - s * batch.latent
+        velocity = a * noise - s * latent
         error = made.float() - velocity
         # What words decide, the colour of whole regions, drowns in pixel noise unless it is also asked for by itself.
-        return error.square().mean() + REGION_WEIGHT * F.adaptive_avg_pool2d(error, 2).square().mean()
+        regions = 2.0 * F.avg_pool2d(error, 4).square().mean() + 4.0 * F.adaptive_avg_pool2d(error, 2).square().mean()
+        return error.square().mean() + regions
 
     trainer.loop(loss_of)
 
@@ -242,19 +183,17 @@ def _modules(size: Size, device: torch.device) -> dict[str, nn.Module]:
     modules: dict[str, nn.Module] = {"unet": build_unet(size)}
     for name in CONTROLS:
         modules[f"controlnet_{name}"] = build_controlnet(size)
-    for name, module in modules.items():
-        module.to(device)
-        if name != "text_encoder":
-            module.to(memory_format=torch.channels_last)
-            if device.type == "cpu":
-                # Fused attention's backward pass is slow there for so few tokens and so narrow heads.
-                module.set_attn_processor(AttnProcessor())
+    for module in modules.values():
+        module.to(device, memory_format=torch.channels_last)
+        if device.type == "cpu":
+            # Fused attention's backward pass is slow there for so few tokens and so narrow heads.
+            module.set_attn_processor(AttnProcessor())
     return modules
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=("vae", "words", "diffusion", "decoder"))
+    parser.add_argument("stage", choices=("words", "diffusion", "decoder"))
     parser.add_argument("work", type=Path)
     parser.add_argument("--size", choices=tuple(SIZES), default="cpu")
     parser.add_argument("--minutes", type=float, default=10.0)
@@ -273,12 +212,7 @@ def main() -> None:
         a.work, a.size, a.minutes, total, a.batch, a.resolution, min(a.crop, a.resolution), a.learning_rate, a.shards,
         a.device, seed=a.seed,
     )  # fmt: skip
-    if a.stage == "diffusion":
-        train_diffusion(run)
-    elif a.stage == "words":
-        train_words(run)
-    else:
-        train_vae(run, decoder_only=a.stage == "decoder")
+    {"words": train_words, "diffusion": train_diffusion, "decoder": train_decoder}[a.stage](run)
 
 
 if __name__ == "__main__":

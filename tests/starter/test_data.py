@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from captions import HELD_OUT_TEMPLATES, dress, held_out_pair, vocabulary_lines
-from data import HELD_OUT_SEED, make, mirrored
+from data import HELD_OUT_SEED, make, mirrored_normals
 from materials import COLOURS, FINISHES, MATERIALS, Point, evaluate
 from render import LIGHTS
 from scenes import random_scenes, trace
@@ -43,8 +43,10 @@ def test_training_and_evaluation_share_no_wording_template_and_no_pair_of_materi
         evaluation = dress(random_scenes(64, torch.Generator().manual_seed(seed), True), HELD_OUT_SEED + seed, True)[1]
         assert not any(held_out_pair(caption.material, caption.light) for caption in training)
         assert not any(mark in caption.text for caption in training for mark in marks)
-        pairs = [held_out_pair(caption.material, caption.light) for caption in evaluation]
-        assert sum(pairs) > 0.7 * len(pairs)
+        for caption in evaluation:
+            # Some materials have no light that is kept from training; these are only new in words.
+            kept = any(held_out_pair(caption.material, light) for light in LIGHTS)
+            assert held_out_pair(caption.material, caption.light) == kept
 
 
 def test_captions_name_what_is_worn() -> None:
@@ -107,9 +109,8 @@ def test_there_is_enough_to_say() -> None:
     assert len(set(vocabulary_lines())) > 250
 
 
-def test_mirroring_twice_is_the_sample_itself_and_keeps_normals_true() -> None:
+def test_a_mirrored_picture_of_normals_is_the_picture_of_mirrored_normals() -> None:
     sample = make(2, 30, 32, CPU)
-    once = mirrored(sample)
-    assert torch.equal(mirrored(once).image, sample.image)
-    expected = to_bytes(normal_image(once.normals)).permute(0, 3, 1, 2)
-    assert int((once.normal.int() - expected.int()).abs().max()) <= 1
+    flipped = sample.normals.flip(2) * torch.tensor([-1.0, 1.0, 1.0])
+    expected = to_bytes(normal_image(flipped)).permute(0, 3, 1, 2)
+    assert int((mirrored_normals(sample.normal.flip(-1)).int() - expected.int()).abs().max()) <= 1
