@@ -12,6 +12,9 @@ from .safetensors_header import BadFileError, read_header
 __all__ = ["is_controlnet_folder", "is_model_folder", "read_controlnet_folder", "read_model_folder"]
 
 COMPONENTS = ("unet", "vae", "text_encoder")
+SIZE_AND_CROP = "text_time"
+"""What SDXL's networks are told beside the prompt; no other family has it."""
+
 FULL_SIZE = [320, 640, 1280, 1280]
 """Channels per level of every SD 1.5 UNet; another size needs ControlNets of its own."""
 
@@ -35,10 +38,16 @@ def read_model_folder(folder: Path) -> Weights:
     if not (folder / "tokenizer").is_dir():
         raise BadFileError("the folder tokenizer is missing")
     unet = read_json(folder / "unet" / "config.json")
-    if unet.get("addition_embed_type") or "XL" in pipeline:
+    if unet.get("addition_embed_type") == SIZE_AND_CROP or "XL" in pipeline:
         return Weights("checkpoint", "sdxl")
     in_channels = unet.get("in_channels")
-    if unet.get("_class_name") != "UNet2DConditionModel" or in_channels not in (4, 9):
+    latents = read_json(folder / "vae" / "config.json").get("latent_channels", 4)
+    # An inpainting model also sees the masked picture's latents, and the mask.
+    if (
+        not isinstance(latents, int)
+        or unet.get("_class_name") != "UNet2DConditionModel"
+        or (in_channels not in (latents, 2 * latents + 1))
+    ):
         raise BadFileError(f"a pipeline of class {pipeline or 'unknown'} is nothing this version can run")
     return Weights("checkpoint", _family(unet), in_channels)
 
@@ -51,7 +60,7 @@ def read_controlnet_folder(folder: Path) -> Weights:
     if config.get("global_pool_conditions"):
         raise BadFileError("a ControlNet that takes style, not shape; this version can't run it")
     _check_weights(folder, folder.name)
-    return Weights("controlnet", "sdxl" if config.get("addition_embed_type") else _family(config))
+    return Weights("controlnet", "sdxl" if config.get("addition_embed_type") == SIZE_AND_CROP else _family(config))
 
 
 def _family(config: Mapping[str, object]) -> str:

@@ -306,3 +306,15 @@ def test_looking_through_folders_needs_no_torch(whole):
         f"scan((Path({str(whole.parent)!r}),)); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_small_models_own_number_of_latent_channels_is_fine_if_its_parts_agree(copied) -> None:
+    def say(component: str, **settings: object) -> None:
+        path = copied / component / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
+
+    say("vae", latent_channels=6)
+    assert "nothing this version can run" in reason(copied.parent)
+    say("unet", in_channels=6, addition_embed_type="text")
+    (model,) = found(copied.parent).models
+    assert (model.in_channels, model.family) == (6, "starter")
