@@ -7,7 +7,7 @@ content address (:mod:`scumble_shared.tensor`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Literal, TypeVar, cast
 
@@ -29,6 +29,7 @@ __all__ = [
     "TextureView",
     "View",
     "tensors_of",
+    "texture_names",
     "with_tensors",
 ]
 
@@ -132,7 +133,9 @@ class MeshRef:
     matrix_world: object -> world.
     vertices: float32 V x 3. triangles: int32 T x 3, indices into vertices.
     normals: float32 T x 3 x 3, shading normal per triangle corner, object space.
-    uvs: float32 T x 3 x 2, Blender's convention (v up); whole parts are UDIM tiles.
+    uvs: float32 T x 3 x 2, Blender's convention (v up).
+    tiles: numbers of the UDIM tiles that the UVs lie on, ascending: 1001 + column + 10 * row (column 0 to 9, row 0 to
+    99). Each gets a texture of its own. None: one texture, which repeats where UVs leave 0..1.
     """
 
     name: str
@@ -142,17 +145,18 @@ class MeshRef:
     triangles: Digest
     normals: Digest
     uvs: Digest
+    tiles: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectJob:
     """Texture from view: ``image``, seen through ``view``, onto the meshes' own UVs.
 
-    base: what to keep where the view doesn't see (uint8 S x S x 4, one per mesh or none at all).
+    base: what to keep where the view doesn't see (uint8 S x S x 4, one per texture or none at all).
     texture_size: side of the square textures, texels.
     angle_exponent: weight is cos(angle to viewer) ** angle_exponent.
-    Results per mesh: "texture/NAME" uint8 S x S x 4 (sRGB, top row first, alpha = painted) and
-    "weight/NAME" uint8 S x S (255 = seen face on).
+    Results per texture (:func:`texture_names`): "texture/NAME" uint8 S x S x 4 (sRGB, top row first, alpha = painted)
+    and "weight/NAME" uint8 S x S (255 = seen face on).
     """
 
     image: Digest
@@ -189,13 +193,14 @@ class TextureJob:
     method: "synchronised" denoises all views at once and has them agree in every step; "sequential" takes one after the
     other, each beginning with what those before it show, which needs less memory.
     sync_end: the part of the steps in which synchronised views are made to agree, a fraction from the first step.
-    base: what to keep where no view sees the surface (uint8 S x S x 4, where its alpha is 255; one per mesh or none at
-    all). Without it such places take on the colours around them.
+    base: what to keep where no view sees the surface (uint8 S x S x 4, where its alpha is 255; one per texture or none
+    at all). Without it such places take on the colours around them.
     texture_size: side of the square textures, texels. angle_exponent: weight of a view is
     cos(angle to viewer) ** angle_exponent.
     View ``i`` has seed ``seed + i``.
-    Results: "view/0", "view/1", ... uint8 H x W x 3, locked ones unchanged, and per mesh "texture/NAME" uint8 S x S x 4
-    (sRGB, top row first, alpha = 255) and "weight/NAME" uint8 S x S (255 = seen well, 0 = filled in or the base's).
+    Results: "view/0", "view/1", ... uint8 H x W x 3, locked ones unchanged, and per texture (:func:`texture_names`)
+    "texture/NAME" uint8 S x S x 4 (sRGB, top row first, alpha = 255) and "weight/NAME" uint8 S x S (255 = seen well,
+    0 = filled in or the base's).
     The provenance has the cameras: "views" [{"camera", "words", "locked"}].
     """
 
@@ -239,6 +244,14 @@ def tensors_of(value: object) -> Iterator[Digest]:
                 yield from (item,) if isinstance(item, str) else item
             else:
                 yield from tensors_of(item)
+
+
+def texture_names(meshes: Iterable[MeshRef]) -> tuple[str, ...]:
+    """Names of the textures that a job makes of ``meshes``, in the order of its bases.
+
+    One per mesh, called as the mesh; of a mesh on UDIM tiles one per tile, with the tile's number, as in "Head.1001".
+    """
+    return tuple(name for mesh in meshes for name in ([f"{mesh.name}.{tile}" for tile in mesh.tiles] or [mesh.name]))
 
 
 def with_tensors(value: T, names: Mapping[Digest, Digest]) -> T:

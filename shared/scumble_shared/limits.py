@@ -35,6 +35,8 @@ class Limits:
     controls: int = 8
     meshes: int = 256
     views: int = 64  # of one texture job
+    textures: int = 256  # of one job: one per mesh, or per UDIM tile
+    texture_pixels: int = 3 * 8192 * 8192  # all textures of one job together
     triangles: int = 4_000_000
     queued_jobs: int = 64  # per connection
     connections: int = 32

@@ -37,6 +37,7 @@ from .job import (
     TextureJob,
     TextureView,
     View,
+    texture_names,
 )
 from .limits import DEFAULT_LIMITS, SIZE_MULTIPLE, Limits
 from .messages import Capabilities, ControlNetInfo, ModelInfo
@@ -44,6 +45,7 @@ from .messages import Capabilities, ControlNetInfo, ModelInfo
 __all__ = ["TensorFacts", "check_camera", "check_model_id", "facts_of", "validate_job"]
 
 MODEL_ID_BYTES = 200
+UDIM_RANGE = (1001, 2000)
 RESERVED_NAMES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 STRENGTH_MAX = 10.0
 ANGLE_EXPONENT_MAX = 64.0
@@ -352,9 +354,20 @@ def _check_textures(job: ProjectJob | TextureJob, limits: Limits, facts: Facts) 
         )
     _check_unique([mesh.name for mesh in job.meshes], "name")
     _check_unique([mesh.object_id for mesh in job.meshes], "object_id")
-    if job.base and len(job.base) != len(job.meshes):
-        raise invalid("job.base", f"{len(job.base)} pictures for {len(job.meshes)} meshes")
+    names = texture_names(job.meshes)
+    check_range(len(names), 1, limits.textures, "job.meshes")
+    _check_texture_names(names)
     side = job.texture_size
+    if len(names) * side * side > limits.texture_pixels:
+        fitting = str(max(1, 2 ** int(math.log2(math.sqrt(limits.texture_pixels / len(names))))))
+        raise ScumbleError(
+            ErrorCode.TOO_LARGE,
+            f"{len(names)} textures of {side} x {side} are over {limits.texture_pixels} pixels together",
+            field="job.texture_size",
+            remedy=Remedy(f"Use textures of {fitting} x {fitting}"),
+        )
+    if job.base and len(job.base) != len(names):
+        raise invalid("job.base", f"{len(job.base)} pictures for {len(names)} textures")
     for index, digest in enumerate(job.base):
         check_tensor(digest, f"job.base[{index}]", ("uint8",), ((side, side, 4),), facts)
 
@@ -422,7 +435,24 @@ def _check_mesh(mesh: MeshRef, path: str, facts: Facts) -> int:
     count = triangles.shape[0] if triangles else None
     check_tensor(mesh.normals, f"{path}.normals", ("float32",), ((count, 3, 3),), facts)
     check_tensor(mesh.uvs, f"{path}.uvs", ("float32",), ((count, 3, 2),), facts)
+    _check_tiles(mesh.tiles, f"{path}.tiles")
     return count or 0
+
+
+def _check_texture_names(names: Sequence[str]) -> None:
+    """A mesh may be called as another one's tile is."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise invalid("job.meshes", f"two textures would be called {quoted(name)}")
+        seen.add(name)
+
+
+def _check_tiles(tiles: tuple[int, ...], path: str) -> None:
+    for tile in tiles:
+        check_range(tile, *UDIM_RANGE, path)
+    if list(tiles) != sorted(set(tiles)):
+        raise invalid(path, "must be ascending, each tile once")
 
 
 def _check_unique(values: Sequence[object], name: str) -> None:

@@ -23,6 +23,7 @@ from scumble_shared.job import (
     TextureJob,
     TextureView,
     View,
+    texture_names,
 )
 from scumble_shared.limits import Limits
 from scumble_shared.messages import Capabilities, ControlNetInfo, ModelInfo, UnusableModel
@@ -360,6 +361,29 @@ class TestTexturing:
     def test_triangles_to_the_last(self):
         BENCH.passes(BENCH.project(), Limits(triangles=4))
         assert BENCH.error(BENCH.project(), Limits(triangles=3)).code is ErrorCode.TOO_LARGE
+
+    @pytest.mark.parametrize("tiles", [(1000,), (2001,), (1002, 1001), (1001, 1001)])
+    def test_tiles_that_are_none(self, tiles):
+        assert BENCH.error(BENCH.mesh(tiles=tiles)).field == "job.meshes[0].tiles"
+
+    def test_a_base_for_each_tile(self):
+        job = BENCH.mesh(tiles=(1001, 2000))
+        BENCH.passes(replace(job, base=(BENCH.digest["base"],) * 2))
+        assert BENCH.error(replace(job, base=(BENCH.digest["base"],))).field == "job.base"
+
+    def test_textures_to_the_last(self):
+        job = BENCH.mesh(tiles=(1001, 1002))
+        BENCH.passes(job, Limits(textures=2, texture_pixels=2 * 64 * 64))
+        assert BENCH.error(job, Limits(textures=1)).field == "job.meshes"
+        error = BENCH.error(job, Limits(texture_pixels=2 * 64 * 64 - 1))
+        assert (error.code, error.field) == (ErrorCode.TOO_LARGE, "job.texture_size")
+        assert error.remedy.label == "Use textures of 32 x 32"
+
+    def test_an_object_called_as_another_ones_tile(self):
+        mesh = replace(BENCH.project().meshes[0], tiles=(1001,))
+        other = replace(mesh, name="Cube.1001", object_id=2, tiles=())
+        assert texture_names((mesh, replace(other, name="Lid"))) == ("Cube.1001", "Lid")
+        assert "Cube.1001" in BENCH.error(BENCH.project(meshes=(mesh, other))).message
 
     def test_two_objects_with_one_id(self):
         mesh = BENCH.project().meshes[0]

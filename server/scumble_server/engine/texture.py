@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from scumble_shared.tensor import AnyArray, Digest
 from torch import Tensor
 
 from ..service import JobHooks
-from ..texturing.bake import Texture, bake
+from ..texturing.bake import Texture, bake_parts
 from ..texturing.color import linear_to_srgb, srgb_to_linear
 from ..texturing.dilate import nearest_filled, padding
 from ..texturing.fuse import FuseOptions, ViewImage
@@ -27,7 +28,7 @@ from .family import LoadedControlNet, LoadedModel
 from .generate import Timings
 from .texture_generate import ENCODED, GENERATED, Painting, paint_synchronised
 from .texture_sequential import paint_sequentially
-from .texture_views import WorkView, control_images, load_meshes, work_views
+from .texture_views import WorkView, control_images, paintable_meshes, work_views
 
 __all__ = ["Loaded", "texture"]
 
@@ -62,8 +63,8 @@ def texture(
         )
     with timings.stage("placing"):
         hooks.progress("placing", fraction=0.0)
-        meshes = load_meshes(job, tensors, device)
-        bases = _bases(job, tensors, device)
+        meshes = paintable_meshes(job, tensors, device)
+        bases = _bases(job, tensors, device, len(meshes))
     loaded = None
     if not job.views or any(view.image is None for view in job.views):
         with timings.stage("loading"):
@@ -112,13 +113,13 @@ def _generated(
 # --- onto the meshes --------------------------------------------------------------------------------
 
 
-def _bases(job: TextureJob, tensors: Mapping[Digest, AnyArray], device: torch.device) -> list[Tensor | None]:
+def _bases(
+    job: TextureJob, tensors: Mapping[Digest, AnyArray], device: torch.device, count: int
+) -> list[Tensor | None]:
     if not job.base:
-        return [None] * len(job.meshes)
-    if len(job.base) != len(job.meshes):
-        raise ScumbleError(
-            ErrorCode.INVALID_FIELD, f"{len(job.meshes)} meshes need as many base textures", field="job.base"
-        )
+        return [None] * count
+    if len(job.base) != count:
+        raise ScumbleError(ErrorCode.INVALID_FIELD, f"{count} textures need as many bases", field="job.base")
     expected = (job.texture_size, job.texture_size, 4)
     for index, digest in enumerate(job.base):
         array = tensors[digest]
@@ -139,24 +140,27 @@ def _fused(
     pictures: Mapping[int, AnyArray],
     hooks: JobHooks,
 ) -> tuple[dict[str, AnyArray], dict[str, object]]:
-    """Textures and weights by result name, and what is known of each mesh."""
+    """Textures and weights by result name, and what is known of each texture."""
     images = [_view_image(meshes, view, pictures[index]) for index, view in enumerate(views)]
+    options = FuseOptions(angle_exponent=job.angle_exponent)
     results: dict[str, AnyArray] = {}
     facts: dict[str, object] = {}
-    for number, (mesh, base) in enumerate(zip(meshes, bases, strict=True)):
+    for _, group in groupby(zip(meshes, bases, strict=True), key=lambda both: both[0].name):
+        both = list(group)
+        done = len(facts)
         hooks.check_cancelled()
-        hooks.progress("projecting", number, len(meshes), GENERATED + (1.0 - GENERATED) * number / len(meshes))
-        options = FuseOptions(angle_exponent=job.angle_exponent)
-        baked = bake(mesh, images, job.texture_size, options, check=hooks.check_cancelled)
-        colour = baked.image if base is None else _over(baked, base, mesh)
-        opaque = torch.full_like(colour[..., :1], 255)
-        results[f"texture/{mesh.name}"] = torch.cat([colour, opaque], 2).cpu().numpy()
-        results[f"weight/{mesh.name}"] = baked.seen.cpu().numpy()
-        facts[mesh.name] = {
-            "coverage": round(baked.coverage, 4),
-            "skipped_triangles": baked.skipped,
-            "overlapping": baked.overlapping,
-        }
+        hooks.progress("projecting", done, len(meshes), GENERATED + (1.0 - GENERATED) * done / len(meshes))
+        baked = bake_parts([mesh for mesh, _ in both], images, job.texture_size, options, check=hooks.check_cancelled)
+        for (mesh, base), texture in zip(both, baked, strict=True):
+            colour = texture.image if base is None else _over(texture, base, mesh)
+            opaque = torch.full_like(colour[..., :1], 255)
+            results[f"texture/{mesh.texture_name}"] = torch.cat([colour, opaque], 2).cpu().numpy()
+            results[f"weight/{mesh.texture_name}"] = texture.seen.cpu().numpy()
+            facts[mesh.texture_name] = {
+                "coverage": round(texture.coverage, 4),
+                "skipped_triangles": texture.skipped,
+                "overlapping": texture.overlapping,
+            }
     return results, facts
 
 
@@ -173,7 +177,8 @@ def _over(baked: Texture, base: Tensor, mesh: Mesh) -> Tensor:
     """The new texture where views saw it, the base where they didn't and it has something; uint8 S x S x 3."""
     size = len(base)
     new = baked.seen.flatten().float() / 255.0
-    target, source = nearest_filled(rasterise(mesh, size).covered, padding(size))
+    texels = rasterise(mesh, size)
+    target, source = nearest_filled(texels.covered, padding(size), repeats=texels.repeats)
     new[target] = new[source]
     share = torch.maximum(new, 1.0 - base[..., 3].flatten().float() / 255.0)[:, None]
     below = base[..., :3].reshape(-1, 3)

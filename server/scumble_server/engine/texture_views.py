@@ -8,19 +8,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from scumble_shared.camera import Camera
-from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
+from scumble_shared.errors import ErrorCode, Remedy, ScumbleError
 from scumble_shared.job import Control, TextureJob
 from scumble_shared.placement import words_of
 from scumble_shared.tensor import AnyArray, Digest
 
-from ..texturing.mesh import Mesh, load_mesh
+from ..texturing.mesh import Mesh, load_meshes, no_area
 from ..texturing.raster import rasterise
 from ..texturing.render import Visible, render_view
 from ..texturing.views import automatic_views, coverage
 from .conditioning import ViewBuffers, control_image
 from .pixels import rounded_up
 
-__all__ = ["WorkView", "control_images", "load_meshes", "work_views"]
+__all__ = ["WorkView", "control_images", "paintable_meshes", "work_views"]
 
 CHECK_SIZE = 64
 """Side of the texture on which it is found out whether a UV map has any area; islands of any size touch a texel."""
@@ -41,22 +41,15 @@ class WorkView:
         return self.image is not None
 
 
-def load_meshes(job: TextureJob, tensors: Mapping[Digest, AnyArray], device: torch.device) -> list[Mesh]:
-    """Raises ScumbleError SCENE for meshes without faces or without area in their UV maps, and as
-    :func:`..texturing.mesh.make_mesh` does."""
+def paintable_meshes(job: TextureJob, tensors: Mapping[Digest, AnyArray], device: torch.device) -> list[Mesh]:
+    """One for each texture. Raises ScumbleError SCENE for meshes without faces or without area in their UV maps, and
+    as :func:`..texturing.mesh.load_meshes` does."""
     if not job.meshes:
         raise ScumbleError(ErrorCode.SCENE, "there is no mesh to texture", field="job.meshes")
-    meshes = []
-    for index, ref in enumerate(job.meshes):
-        mesh = load_mesh(ref, tensors, device, f"job.meshes[{index}]")
+    meshes = load_meshes(job.meshes, tensors, device)
+    for mesh in meshes:
         if not bool(rasterise(mesh, CHECK_SIZE).covered.any()):
-            raise ScumbleError(
-                ErrorCode.SCENE,
-                f"The UV map of “{mesh.name}” has no area to paint on.",
-                field=f"job.meshes[{index}].uvs",
-                remedy=Remedy("Unwrap the object", RemedyAction.ADD_UV_MAP, mesh.name),
-            )
-        meshes.append(mesh)
+            raise no_area(mesh, job.meshes)
     return meshes
 
 

@@ -11,12 +11,12 @@ from torch import Tensor
 from .color import linear_to_srgb
 from .dilate import nearest_filled, padding
 from .fill import fill_unseen
-from .fuse import DEFAULT, FuseOptions, ViewImage, fuse
+from .fuse import DEFAULT, Fused, FuseOptions, ViewImage, fuse, match_views
 from .mesh import Mesh
 from .raster import rasterise
 from .surface import Surface
 
-__all__ = ["Texture", "bake"]
+__all__ = ["Texture", "bake", "bake_parts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +38,34 @@ def bake(
     size: int,
     options: FuseOptions = DEFAULT,
     *,
-    tile: tuple[int, int] | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> Texture:
     """Texture a mesh from views. ``check`` is called between chunks of work and may raise to stop it."""
-    texels = rasterise(mesh, size, tile=tile)
-    surface = Surface(mesh, texels)
-    fused = fuse(surface, views, options, check)
-    trust = fill_unseen(surface, fused.colour, fused.weight, check)
-    target, source = nearest_filled(texels.covered, padding(size))
-    encoded = torch.empty(size, size, 3, dtype=torch.uint8, device=mesh.device)
+    return bake_parts([mesh], views, size, options, check=check)[0]
+
+
+def bake_parts(
+    parts: Sequence[Mesh],
+    views: Sequence[ViewImage],
+    size: int,
+    options: FuseOptions = DEFAULT,
+    *,
+    check: Callable[[], None] = lambda: None,
+) -> list[Texture]:
+    """Texture the parts of one mesh that lie on different UDIM tiles, so that no edge of a tile shows."""
+    surfaces = [Surface(part, rasterise(part, size)) for part in parts]
+    gains = match_views(surfaces, views, options)
+    fused = [fuse(surface, views, options, check, gains) for surface in surfaces]
+    weights = [part.weight for part in fused]
+    trusts = fill_unseen(surfaces, [part.colour for part in fused], weights, check)
+    return [_encoded(*part) for part in zip(surfaces, fused, trusts, strict=True)]
+
+
+def _encoded(surface: Surface, fused: Fused, trust: Tensor) -> Texture:
+    """Padded, in sRGB."""
+    texels, size = surface.texels, surface.texels.size
+    target, source = nearest_filled(texels.covered, padding(size), repeats=texels.repeats)
+    encoded = torch.empty(size, size, 3, dtype=torch.uint8, device=fused.colour.device)
     for channel in range(3):
         encoded[..., channel] = linear_to_srgb(fused.colour[channel]).view(size, size)
     flat = encoded.view(-1, 3)

@@ -19,10 +19,13 @@ def padding(size: int) -> int:
     return max(4, -(-8 * size // 1024))
 
 
-def nearest_filled(filled: Tensor, radius: int, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Nearest filled texel of every empty one within ``radius``, across the texture's edges (it repeats).
+def nearest_filled(
+    filled: Tensor, radius: int, label: Tensor | None = None, *, repeats: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Nearest filled texel of every empty one within ``radius``.
 
-    filled: bool (H, W). label: int (H, W); values only travel through texels of their own label. Returns flat int64
+    filled: bool (H, W). label: int (H, W); values only travel through texels of their own label. repeats: the texture
+    does, so that they also travel across its edges. Returns flat int64
     (target, source), each (N,). Sources travel outwards one ring of texels a step, so the work is that of the padded
     area alone; the nearest source in Euclid's sense is kept.
     """
@@ -40,6 +43,9 @@ def nearest_filled(filled: Tensor, radius: int, label: Tensor | None = None) -> 
         next_dy = torch.cat([dy + oy for _, oy in _NEIGHBOURS])
         next_source = source.repeat(len(_NEIGHBOURS))
         reachable = ~reached[next_at]
+        if not repeats:
+            stays = [(x + ox >= 0) & (x + ox < width) & (y + oy >= 0) & (y + oy < height) for ox, oy in _NEIGHBOURS]
+            reachable &= torch.cat(stays)
         if labels is not None:
             reachable &= labels[next_at] == labels[next_source]
         free = torch.nonzero(reachable)[:, 0]

@@ -7,7 +7,7 @@ the hole is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -26,47 +26,62 @@ TRUST = 0.01
 CHUNK_TEXELS = 1 << 17
 
 
-def fill_unseen(surface: Surface, colour: Tensor, weight: Tensor, check: Callable[[], None] = lambda: None) -> Tensor:
+def fill_unseen(
+    surfaces: Sequence[Surface],
+    colours: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    check: Callable[[], None] = lambda: None,
+) -> list[Tensor]:
     """Fill texels of zero weight, and steady those of next to none.
 
-    colour: float32 (C, S * S), changed in place. weight: float32 (S * S,). Returns how far each texel can be trusted,
-    float32 (S * S,) in [0, 1]: 0 is filled, 1 is seen. Without any seen texel nothing changes.
+    surfaces: parts of one mesh. colours: float32 (C, S * S) of each part, changed in place. weights: float32 (S * S,).
+    Returns how far each texel can be trusted, float32 (S * S,) in [0, 1]: 0 is filled, 1 is seen. Without any seen
+    texel nothing changes.
     """
-    texels = surface.texels
-    seen = weight > 0.0
-    if not bool(seen.any()):
-        return torch.zeros_like(weight)
-    typical = weight[seen][:: max(1, int(seen.sum()) // 65536)].median()
-    trust = (weight / (typical * TRUST)).clamp(max=1.0)
-    wanting = torch.nonzero((texels.triangle >= 0) & (trust < 1.0))[:, 0]
-    if len(wanting) == 0:
-        return trust
-    cells = _push(_pull(_gather(surface, colour, trust, check)))
-    for some in torch.split(wanting, CHUNK_TEXELS):
-        check()
-        position = surface.points(texels.at(some)).position
-        grid = (position / surface.radius).T[None, None, None]
-        around = grid_sample(cells, grid, mode="bilinear", padding_mode="border", align_corners=False)[0, :, 0, 0]
-        share = trust[some]
-        colour[:, some] = colour[:, some] * share + around * (1.0 - share)
-    return trust
+    seen = torch.cat([weight[weight > 0.0] for weight in weights])
+    if len(seen) == 0:
+        return [torch.zeros_like(weight) for weight in weights]
+    typical = seen[:: max(1, len(seen) // 65536)].median()
+    trusts = [(weight / (typical * TRUST)).clamp(max=1.0) for weight in weights]
+    wanting = [
+        torch.nonzero((surface.texels.triangle >= 0) & (trust < 1.0))[:, 0]
+        for surface, trust in zip(surfaces, trusts, strict=True)
+    ]
+    if not any(map(len, wanting)):
+        return trusts
+    cells = _push(_pull(_gather(surfaces, colours, trusts, check)))
+    for surface, colour, trust, index in zip(surfaces, colours, trusts, wanting, strict=True):
+        for some in torch.split(index, CHUNK_TEXELS):
+            check()
+            position = surface.points(surface.texels.at(some)).position
+            grid = (position / surface.radius).T[None, None, None]
+            around = grid_sample(cells, grid, mode="bilinear", padding_mode="border", align_corners=False)[0, :, 0, 0]
+            share = trust[some]
+            colour[:, some] = colour[:, some] * share + around * (1.0 - share)
+    return trusts
 
 
-def _gather(surface: Surface, colour: Tensor, trust: Tensor, check: Callable[[], None]) -> Tensor:
+def _gather(
+    surfaces: Sequence[Surface], colours: Sequence[Tensor], trusts: Sequence[Tensor], check: Callable[[], None]
+) -> Tensor:
     """Sums of colour and of trust per cell, float32 (1, C + 1, CELLS, CELLS, CELLS); z, y, x in that order."""
-    channels = len(colour)
-    sums = torch.zeros(channels + 1, CELLS**3, device=colour.device)
-    firm = torch.nonzero((surface.texels.triangle >= 0) & (trust > 0.5))[:, 0]
+    channels = len(colours[0])
+    sums = torch.zeros(channels + 1, CELLS**3, device=colours[0].device)
+    firm = [
+        torch.nonzero((surface.texels.triangle >= 0) & (trust > 0.5))[:, 0]
+        for surface, trust in zip(surfaces, trusts, strict=True)
+    ]
     # A dozen texels tell a cell as much as a hundred.
-    firm = firm[:: max(1, len(firm) // (CELLS * CELLS * 32))]
-    for some in torch.split(firm, CHUNK_TEXELS):
-        check()
-        position = surface.points(surface.texels.at(some)).position
-        cell = ((position / surface.radius * 0.5 + 0.5) * CELLS).long().clamp_(0, CELLS - 1)
-        flat = (cell[2] * CELLS + cell[1]) * CELLS + cell[0]
-        for channel in range(channels):
-            sums[channel].index_add_(0, flat, colour[channel, some])
-        sums[-1].index_add_(0, flat, torch.ones_like(flat, dtype=torch.float32))
+    step = max(1, sum(map(len, firm)) // (CELLS * CELLS * 32))
+    for surface, colour, index in zip(surfaces, colours, firm, strict=True):
+        for some in torch.split(index[::step], CHUNK_TEXELS):
+            check()
+            position = surface.points(surface.texels.at(some)).position
+            cell = ((position / surface.radius * 0.5 + 0.5) * CELLS).long().clamp_(0, CELLS - 1)
+            flat = (cell[2] * CELLS + cell[1]) * CELLS + cell[0]
+            for channel in range(channels):
+                sums[channel].index_add_(0, flat, colour[channel, some])
+            sums[-1].index_add_(0, flat, torch.ones_like(flat, dtype=torch.float32))
     return sums.view(1, channels + 1, CELLS, CELLS, CELLS)
 
 

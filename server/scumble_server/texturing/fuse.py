@@ -13,7 +13,7 @@ from .match import view_gains
 from .surface import Surface
 from .visibility import Lookup, ViewGeometry, look, sample
 
-__all__ = ["DEFAULT", "FuseOptions", "Fused", "ViewImage", "fuse", "view_weights"]
+__all__ = ["DEFAULT", "FuseOptions", "Fused", "ViewImage", "fuse", "match_views", "view_weights"]
 
 CHUNK_TEXELS = 1 << 17
 MATCH_TEXELS = 1 << 16
@@ -75,13 +75,16 @@ def fuse(
     views: Sequence[ViewImage],
     options: FuseOptions = DEFAULT,
     check: Callable[[], None] = lambda: None,
+    gains: Tensor | None = None,
 ) -> Fused:
-    """Average the views over the surface's texels. ``check`` is called between chunks and may raise."""
+    """Average the views over the surface's texels. ``check`` is called between chunks and may raise.
+
+    gains: of :func:`match_views`, for a surface that is a part; None works them out for this one.
+    """
     texels = surface.texels
     size, channels, device = texels.size, views[0].image.shape[1], texels.triangle.device
-    gains = (
-        _gains(surface, views, options) if options.match_colours else torch.ones(len(views), channels, device=device)
-    )
+    if gains is None:
+        gains = match_views([surface], views, options)
     matched = [view.image * gain[None, :, None, None] for view, gain in zip(views, gains, strict=True)]
     bands = 1 if options.detail_exponent is None else 2
     blurred = [_blur(v, i, options.detail_radius) if bands == 2 else i for v, i in zip(views, matched, strict=True)]
@@ -134,14 +137,23 @@ def _blur(view: ViewImage, image: Tensor, radius: float) -> Tensor:
     return both[:, :-1] / both[:, -1:].clamp(min=1e-6)
 
 
-def _gains(surface: Surface, views: Sequence[ViewImage], options: FuseOptions) -> Tensor:
-    on_mesh = torch.nonzero(surface.texels.triangle >= 0)[:, 0]
-    some = surface.texels.at(on_mesh[:: max(1, len(on_mesh) // MATCH_TEXELS)])
-    points = surface.points(some)
-    colours = torch.zeros(len(views), views[0].image.shape[1], len(some), device=on_mesh.device)
-    weights = torch.zeros(len(views), len(some), device=on_mesh.device)
-    for i, view in enumerate(views):
-        seen = look(view.geometry, points, surface.origin, options.min_cosine)
-        colours[i, :, seen.index] = sample(seen, view.image)
-        weights[i, seen.index] = view_weights(seen, options, options.angle_exponent)
-    return view_gains(colours, weights)
+def match_views(surfaces: Sequence[Surface], views: Sequence[ViewImage], options: FuseOptions = DEFAULT) -> Tensor:
+    """What to multiply each view's channels with so that they agree on the surfaces, float32 (V, C); 1 if
+    ``options`` don't ask for it."""
+    channels, device = views[0].image.shape[1], views[0].image.device
+    if not options.match_colours:
+        return torch.ones(len(views), channels, device=device)
+    on_mesh = [torch.nonzero(surface.texels.triangle >= 0)[:, 0] for surface in surfaces]
+    step = max(1, sum(map(len, on_mesh)) // MATCH_TEXELS)
+    colours, weights = [], []
+    for surface, index in zip(surfaces, on_mesh, strict=True):
+        points = surface.points(surface.texels.at(index[::step]))
+        colour = torch.zeros(len(views), channels, len(points), device=device)
+        weight = torch.zeros(len(views), len(points), device=device)
+        for i, view in enumerate(views):
+            seen = look(view.geometry, points, surface.origin, options.min_cosine)
+            colour[i, :, seen.index] = sample(seen, view.image)
+            weight[i, seen.index] = view_weights(seen, options, options.angle_exponent)
+        colours.append(colour)
+        weights.append(weight)
+    return view_gains(torch.cat(colours, 2), torch.cat(weights, 1))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,7 +12,10 @@ from scumble_shared.job import MeshRef
 from scumble_shared.tensor import AnyArray, Digest
 from torch import Tensor
 
-__all__ = ["Mesh", "load_mesh", "make_mesh", "to_tensor"]
+__all__ = ["Mesh", "load_meshes", "make_mesh", "no_area", "on_tiles", "tile_corner", "to_tensor"]
+
+TILE_MARGIN = 1e-4
+"""Triangles that reach less far than this into a tile, in tiles, don't lie on it: packing rounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,8 @@ class Mesh:
     vertices: float64 (V, 3), world space. triangles: int64 (T, 3). normals: float32 (T, 3, 3), unit shading
     normal per corner, world space. uvs: float64 (T, 3, 2), Blender's (v up). object_id: its value in id buffers.
     outward: +1 where (b-a) x (c-a) is the outward normal of triangle (a, b, c), -1 after a mirroring transform.
+    tile: number of the UDIM tile that is textured, None where the texture repeats. A mesh on several tiles is several
+    of these, with its vertices in common.
     """
 
     name: str
@@ -31,6 +36,12 @@ class Mesh:
     normals: Tensor
     uvs: Tensor
     outward: float = 1.0
+    tile: int | None = None
+
+    @property
+    def texture_name(self) -> str:
+        """As :func:`scumble_shared.job.texture_names` has it."""
+        return self.name if self.tile is None else f"{self.name}.{self.tile}"
 
     @property
     def device(self) -> torch.device:
@@ -87,8 +98,62 @@ def make_mesh(
     )
 
 
-def load_mesh(ref: MeshRef, tensors: Mapping[Digest, AnyArray], device: torch.device | str, field: str) -> Mesh:
-    """The mesh a job refers to. Raises as :func:`make_mesh`."""
+def load_meshes(refs: Sequence[MeshRef], tensors: Mapping[Digest, AnyArray], device: torch.device | str) -> list[Mesh]:
+    """A job's meshes, one for each of its textures. Raises as :func:`make_mesh` and :func:`on_tiles` do."""
+    found = []
+    for index, ref in enumerate(refs):
+        mesh = _load_mesh(ref, tensors, device, f"job.meshes[{index}]")
+        found += on_tiles(mesh, ref.tiles, f"job.meshes[{index}].tiles") if ref.tiles else [mesh]
+    return found
+
+
+def on_tiles(mesh: Mesh, tiles: Sequence[int], field: str = "tiles") -> list[Mesh]:
+    """The parts of a mesh that lie on each of these UDIM tiles; what crosses an edge between two belongs to both.
+
+    Raises ScumbleError INVALID_FIELD if there is nothing on a tile, or something on none of them.
+    """
+    uvs = torch.where(torch.isfinite(mesh.uvs), mesh.uvs, mesh.uvs.new_tensor(tile_corner(tiles[0])) + 0.5)
+    low, high, home = uvs.amin(1) + TILE_MARGIN, uvs.amax(1) - TILE_MARGIN, torch.floor(uvs.mean(1))
+    parts, homeless = [], torch.ones(len(home), dtype=torch.bool, device=mesh.device)
+    for tile in tiles:
+        corner = home.new_tensor(tile_corner(tile))
+        at_home = (home == corner).all(1)
+        some = torch.nonzero(at_home | ((low < corner + 1.0) & (high > corner)).all(1))[:, 0]
+        if len(some) == 0:
+            raise ScumbleError(
+                ErrorCode.INVALID_FIELD, f"nothing of “{mesh.name}” lies on UDIM tile {tile}", field=field
+            )
+        triangles, normals, own = mesh.triangles[some], mesh.normals[some], mesh.uvs[some]
+        parts.append(replace(mesh, triangles=triangles, normals=normals, uvs=own, tile=tile))
+        homeless &= ~at_home
+    if bool(homeless.any()):
+        at = home[homeless][0].tolist()
+        raise ScumbleError(
+            ErrorCode.INVALID_FIELD,
+            f"“{mesh.name}” has faces outside its UDIM tiles, such as at u {at[0]:g}, v {at[1]:g}",
+            field=field,
+        )
+    return parts
+
+
+def no_area(mesh: Mesh, refs: Sequence[MeshRef]) -> ScumbleError:
+    """That not one texel lies on the mesh; refs: the job's."""
+    index = [ref.name for ref in refs].index(mesh.name)
+    where = "" if mesh.tile is None else f" on UDIM tile {mesh.tile}"
+    return ScumbleError(
+        ErrorCode.SCENE,
+        f"The UV map of “{mesh.name}” has no area to paint on{where}.",
+        field=f"job.meshes[{index}].uvs",
+        remedy=Remedy("Unwrap the object", RemedyAction.ADD_UV_MAP, mesh.name),
+    )
+
+
+def tile_corner(tile: int) -> tuple[int, int]:
+    """(column, row) of a UDIM tile by its number: where in UV space it begins."""
+    return (tile - 1001) % 10, (tile - 1001) // 10
+
+
+def _load_mesh(ref: MeshRef, tensors: Mapping[Digest, AnyArray], device: torch.device | str, field: str) -> Mesh:
     return make_mesh(
         ref.name,
         tensors[ref.vertices],

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 import torch
-from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
+from scumble_shared.errors import ErrorCode, ScumbleError
 from scumble_shared.job import ProjectJob
 from scumble_shared.tensor import AnyArray, Digest
 from torch import Tensor
@@ -15,8 +15,8 @@ from ..service import JobHooks, Output
 from .color import linear_to_srgb, srgb_to_linear
 from .dilate import nearest_filled, padding
 from .halo import without_halos
-from .mesh import Mesh, load_mesh, to_tensor
-from .raster import rasterise
+from .mesh import Mesh, load_meshes, no_area, to_tensor
+from .raster import TexelMap, rasterise
 from .render import facing_viewer, render_view
 from .surface import Surface
 from .visibility import ViewGeometry, look, sample, view_geometry
@@ -39,9 +39,9 @@ def run_project(
     painted on (no faces, no usable UVs, scaled to nothing).
     """
     started = time.perf_counter()
-    meshes = [load_mesh(ref, tensors, device, f"job.meshes[{i}]") for i, ref in enumerate(job.meshes)]
+    meshes = load_meshes(job.meshes, tensors, device)
     image = _image(tensors[job.image], device)
-    _check_base(job, tensors)
+    _check_base(job, tensors, len(meshes))
     hooks.progress("projecting", 0, len(meshes), 0.0)
     view = _view_of(job, tensors, meshes, device, (image.shape[2], image.shape[3]))
     image = without_halos(image, view)
@@ -50,10 +50,10 @@ def run_project(
     for number, mesh in enumerate(meshes):
         hooks.check_cancelled()
         base = to_tensor(tensors[job.base[number]], device) if job.base else None
-        texture, weight, fact = _paint(job, mesh, view, image, base, hooks, f"job.meshes[{number}].uvs")
-        results[f"texture/{mesh.name}"] = texture.cpu().numpy()
-        results[f"weight/{mesh.name}"] = weight.cpu().numpy()
-        facts[mesh.name] = fact
+        texture, weight, fact = _paint(job, mesh, view, image, base, hooks)
+        results[f"texture/{mesh.texture_name}"] = texture.cpu().numpy()
+        results[f"weight/{mesh.texture_name}"] = weight.cpu().numpy()
+        facts[mesh.texture_name] = fact
         hooks.progress("projecting", number + 1, len(meshes), (number + 1) / len(meshes))
     return Output(results, {"meshes": facts, "seconds": round(time.perf_counter() - started, 4)})
 
@@ -69,11 +69,9 @@ def _image(array: AnyArray, device: torch.device | str) -> Tensor:
     return torch.cat([srgb_to_linear(pixels[..., :3]), opacity], 2).permute(2, 0, 1)[None].contiguous()
 
 
-def _check_base(job: ProjectJob, tensors: Mapping[Digest, AnyArray]) -> None:
-    if job.base and len(job.base) != len(job.meshes):
-        raise ScumbleError(
-            ErrorCode.INVALID_FIELD, f"{len(job.meshes)} meshes need as many base textures", field="job.base"
-        )
+def _check_base(job: ProjectJob, tensors: Mapping[Digest, AnyArray], count: int) -> None:
+    if job.base and len(job.base) != count:
+        raise ScumbleError(ErrorCode.INVALID_FIELD, f"{count} textures need as many bases", field="job.base")
     expected = (job.texture_size, job.texture_size, 4)
     for i, digest in enumerate(job.base):
         array = tensors[digest]
@@ -128,7 +126,7 @@ def _buffer(array: AnyArray, height: int, width: int, dtypes: tuple[str, ...], n
 
 
 def _paint(
-    job: ProjectJob, mesh: Mesh, view: ViewGeometry, image: Tensor, base: Tensor | None, hooks: JobHooks, field: str
+    job: ProjectJob, mesh: Mesh, view: ViewGeometry, image: Tensor, base: Tensor | None, hooks: JobHooks
 ) -> tuple[Tensor, Tensor, dict[str, object]]:
     """Texture uint8 S x S x 4, weight uint8 S x S and what happened, of one mesh."""
     size = job.texture_size
@@ -148,13 +146,8 @@ def _paint(
         count += len(some)
         painted += int((alpha > 0.0).sum())
     if count == 0:
-        raise ScumbleError(
-            ErrorCode.SCENE,
-            f"The UV map of “{mesh.name}” has no area to paint on.",
-            field=field,
-            remedy=Remedy("Unwrap the object", RemedyAction.ADD_UV_MAP, mesh.name),
-        )
-    texture, spread_weight = _compose(layer, texels.covered, base)
+        raise no_area(mesh, job.meshes)
+    texture, spread_weight = _compose(layer, texels, base)
     facts: dict[str, object] = {
         "texels": count,
         "painted": round(painted / count, 4),
@@ -164,16 +157,16 @@ def _paint(
     return texture, spread_weight, facts
 
 
-def _compose(layer: Tensor, on_mesh: Tensor, base: Tensor | None) -> tuple[Tensor, Tensor]:
+def _compose(layer: Tensor, texels: TexelMap, base: Tensor | None) -> tuple[Tensor, Tensor]:
     """Pad islands and put the layer (S * S, 5) over the base. Returns uint8 S x S x 4 and uint8 S x S."""
-    size = len(on_mesh)
-    target, source = nearest_filled(on_mesh, padding(size))
+    size = texels.size
+    target, source = nearest_filled(texels.covered, padding(size), repeats=texels.repeats)
     layer[target] = layer[source]
     # Beyond the fading rim of the paint its colour runs on, so that filtering finds no foreign colour there.
     solid = layer[:, 3] > 0.0
     mean = layer[solid, :3].mean(0) if bool(solid.any()) else layer.new_zeros(3)
     layer[~solid, :3] = mean
-    target, source = nearest_filled(solid.view(size, size), padding(size))
+    target, source = nearest_filled(solid.view(size, size), padding(size), repeats=texels.repeats)
     layer[target, :3] = layer[source, :3]
     rgb, opacity = layer[:, :3], layer[:, 3:4]
     if base is not None:

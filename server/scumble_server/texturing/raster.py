@@ -3,7 +3,7 @@
 The one place where UV space meets rows: texel (row r, column c) of a texture of side S has its centre at
 u = (c + 0.5) / S, v = 1 - (r + 0.5) / S.
 
-UVs outside 0..1 repeat, as Blender's image textures do, unless a UDIM tile is asked for; then only what lies
+UVs outside 0..1 repeat, as Blender's image textures do, unless the mesh is on a UDIM tile; then only what lies
 in that tile is rasterised. Where triangles overlap, the lower ``priority`` wins, then the lower index.
 """
 
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .mesh import Mesh
+from .mesh import Mesh, tile_corner
 from .spans import affine_weights, runs, segment_cells
 
-__all__ = ["TexelMap", "Texels", "evaluate", "rasterise", "udim_tiles", "uv_to_texel"]
+__all__ = ["TexelMap", "Texels", "evaluate", "rasterise", "uv_to_texel"]
 
 MAX_TILES_PER_TRIANGLE = 16.0
 """A triangle stretched over more repeats of the texture than this has no meaningful texel density; it is skipped."""
@@ -52,7 +52,8 @@ class TexelMap:
     the island's outline. overlapped: int64 (O,), texels covered by more than one triangle. skipped: triangles left
     out for non-finite, zero-area or absurdly large UVs. points: float64 (T, 3, 2), the triangles in texel space.
     drawn: bool (T,), those that weren't skipped. anchor, weights: see :func:`.spans.affine_weights`. straddling: bool
-    (T,), over an edge of the texture, or None if no triangle is.
+    (T,), over an edge of the texture, or None if no triangle is. repeats: whether the texture goes on beyond its edges;
+    on a UDIM tile it doesn't.
     """
 
     size: int
@@ -66,6 +67,7 @@ class TexelMap:
     anchor: Tensor
     weights: Tensor
     straddling: Tensor | None
+    repeats: bool
 
     @property
     def covered(self) -> Tensor:
@@ -118,25 +120,17 @@ def uv_to_texel(uvs: Tensor, size: int) -> Tensor:
     return torch.stack([uvs[..., 0] * size, (1.0 - uvs[..., 1]) * size], -1)
 
 
-def udim_tiles(mesh: Mesh) -> list[tuple[int, int]]:
-    """(column, row) of the UDIM tiles that triangles lie in, judged by their centres; tile 1001 is (0, 0)."""
-    centre = mesh.uvs.mean(1)
-    tiles = torch.floor(centre[torch.isfinite(centre).all(1)]).long()
-    return [(int(u), int(v)) for u, v in torch.unique(tiles, dim=0).tolist()]
-
-
-def rasterise(mesh: Mesh, size: int, *, tile: tuple[int, int] | None = None, later: Tensor | None = None) -> TexelMap:
+def rasterise(mesh: Mesh, size: int, *, later: Tensor | None = None) -> TexelMap:
     """Texels of a ``size`` x ``size`` texture on ``mesh``.
 
-    tile: UDIM tile (column, row), None lets UVs repeat. later: bool (T,), triangles that win a texel only where no
-    other covers it.
+    later: bool (T,), triangles that win a texel only where no other covers it.
     """
-    uvs, usable = _usable(mesh.uvs, tile)
+    uvs, usable = _usable(mesh.uvs, None if mesh.tile is None else tile_corner(mesh.tile))
     points = uv_to_texel(uvs, size)
     key = torch.arange(len(points), device=points.device, dtype=torch.int32)
     if later is not None:
         key = key + later.int() * _LATER
-    wrap = tile is None
+    wrap = mesh.tile is None
     winner, overlapped = _cover(points, usable, key, size, wrap=wrap)
     border, border_triangle, border_points = _outline(mesh, points, usable, winner, size, wrap=wrap)
     triangle = torch.where(winner == _FREE, -1, winner & (_LATER - 1))
@@ -155,6 +149,7 @@ def rasterise(mesh: Mesh, size: int, *, tile: tuple[int, int] | None = None, lat
         anchor=anchor,
         weights=weights,
         straddling=straddling if straddling is not None and bool(straddling.any()) else None,
+        repeats=wrap,
     )
 
 

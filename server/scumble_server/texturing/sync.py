@@ -145,7 +145,7 @@ def plan_sync(
             reached[index] = True
             lookups.append((index + number * area, seen))
         forth.append(tuple(lookups))
-        target, source = nearest_filled(reached.view(texture_size, texture_size), REACH)
+        target, source = nearest_filled(reached.view(texture_size, texture_size), REACH, repeats=texel_map.repeats)
         targets.append(target + number * area)
         sources.append(source + number * area)
     back = tuple(_back(meshes, texels, camera, size) for camera in cameras)
@@ -167,11 +167,19 @@ def _back(meshes: Sequence[Mesh], texels: Sequence[TexelMap], camera: Camera, si
         fx, fy = (at - corner).float().unbind(1)
         x, y = corner.long().unbind(1)
         side = texel_map.size
-        taps = [(y + dy) % side * side + (x + dx) % side for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1))]
+        taps = [
+            _within(y + dy, texel_map) * side + _within(x + dx, texel_map)
+            for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1))
+        ]
         pixels.append(pixel)
         indices.append(torch.stack(taps) + number * side * side)
         shares.append(torch.stack([(1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy]))
     return _Back(torch.cat(pixels), torch.cat(indices, 1), torch.cat(shares, 1))
+
+
+def _within(place: Tensor, texels: TexelMap) -> Tensor:
+    """Rows or columns of the texture; beyond its edges it repeats, or goes on as at the edge."""
+    return place % texels.size if texels.repeats else place.clamp(0, texels.size - 1)
 
 
 def _resized(camera: Camera, size: tuple[int, int]) -> Camera:

@@ -114,6 +114,19 @@ class TestResults:
         output = run(executor, replace(job(), meshes=(MESH, other)))
         assert {"texture/Ring", "texture/Other", "weight/Ring", "weight/Other"} <= set(output.tensors)
 
+    @pytest.mark.parametrize("method", TEXTURE_METHODS)
+    def test_a_mesh_on_udim_tiles_gets_one_for_each(self, executor, method):
+        half = np.arange(len(SHAPE.triangles)) >= len(SHAPE.triangles) // 2
+        uvs = SHAPE.uvs + np.float32([1.0, 0.0]) * half[:, None, None]
+        output = run(executor, replace(job(method=method), meshes=(replace(MESH, tiles=(1001, 1002)),)), {"uvs": uvs})
+        names = [name for name in output.tensors if not name.startswith("view/")]
+        assert names == ["texture/Ring.1001", "weight/Ring.1001", "texture/Ring.1002", "weight/Ring.1002"]
+        assert output.tensors["texture/Ring.1002"].shape == (32, 32, 4)
+        assert set(output.provenance["meshes"]) == {"Ring.1001", "Ring.1002"}
+        assert all(fact["coverage"] > 0.1 for fact in output.provenance["meshes"].values())
+        assert output.tensors["texture/Ring.1001"].std() > 0
+        assert output.tensors["texture/Ring.1002"].std() > 0
+
     def test_prompts_of_views_and_words_for_sides_count(self, executor):
         plain = run(executor, job(view_words=False)).tensors["texture/Ring"]
         assert (run(executor, job()).tensors["texture/Ring"] != plain).any()

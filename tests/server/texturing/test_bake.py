@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from scumble_server.texturing.bake import Texture, bake
+from scumble_server.texturing.bake import Texture, bake, bake_parts
 from scumble_server.texturing.color import linear_to_srgb, srgb_to_linear
 from scumble_server.texturing.dilate import nearest_filled, padding
 from scumble_server.texturing.fill import fill_unseen
 from scumble_server.texturing.fuse import FuseOptions, ViewImage, fuse
 from scumble_server.texturing.match import view_gains
-from scumble_server.texturing.mesh import Mesh
+from scumble_server.texturing.mesh import Mesh, on_tiles
 from scumble_server.texturing.raster import rasterise
 from scumble_server.texturing.shapes import Shape, cube, smooth, torus, uv_sphere
 from scumble_server.texturing.surface import Surface
@@ -100,6 +101,26 @@ def test_baking_what_the_bake_looks_like_changes_nothing() -> None:
     assert psnr(first[covered] / 255.0, second[covered] / 255.0) > 40.0
 
 
+def test_tiles_hold_what_one_texture_would() -> None:
+    """Half the islands moved to another tile, as UDIM has it; the views differ in brightness and leave gaps."""
+    shape = cube(cells=2)
+    whole = shape.mesh()
+    moved = torch.arange(len(whole.triangles)) >= len(whole.triangles) // 2
+    apart = replace(whole, uvs=whole.uvs + torch.tensor([3.0, 1.0]) * moved[:, None, None])
+    views = [ViewImage(v.geometry, v.image * (1.0 + 0.1 * i)) for i, v in enumerate(rig(whole, count=3))]
+    one = bake(whole, views, SIZE)
+    parts = on_tiles(apart, (1001, 1014))
+    assert [part.texture_name for part in parts] == [f"{whole.name}.1001", f"{whole.name}.1014"]
+    covered = torch.zeros(SIZE, SIZE, dtype=torch.bool)
+    for part, texture in zip(parts, bake_parts(parts, views, SIZE), strict=True):
+        here = rasterise(part, SIZE).covered
+        assert int((texture.image[here].int() - one.image[here].int()).abs().amax()) <= 2
+        assert torch.equal(texture.seen[here], one.seen[here])
+        covered |= here
+    assert torch.equal(covered, rasterise(whole, SIZE).covered)
+    assert 0.0 < one.coverage < 1.0
+
+
 def seam_residual(image: Tensor, margin: float) -> float:
     """Mean difference between the two copies of a torus' cuts, in a texture (3, S, S) looked up bilinearly."""
     v = torch.linspace(0.1, 0.9, 400)
@@ -138,7 +159,7 @@ def test_unseen_texels_take_the_colour_of_their_surroundings_in_space() -> None:
     weight = torch.zeros(256 * 256)
     weight[some.index] = (height.abs() < 0.7).float()
     colour[:, weight == 0] = 0.0
-    trust = fill_unseen(surface, colour, weight)
+    (trust,) = fill_unseen([surface], [colour], [weight])
     north, south = some.index[height > 0.75], some.index[height < -0.75]
     assert float(trust[north].max()) == 0.0
     assert float(colour[0, north].min()) > 0.9
@@ -151,7 +172,7 @@ def test_nothing_seen_leaves_the_texture_alone() -> None:
     surface = Surface(mesh, rasterise(mesh, 32))
     colour = torch.rand(3, 32 * 32)
     before = colour.clone()
-    assert float(fill_unseen(surface, colour, torch.zeros(32 * 32)).max()) == 0.0
+    assert float(fill_unseen([surface], [colour], [torch.zeros(32 * 32)])[0].max()) == 0.0
     torch.testing.assert_close(colour, before, rtol=0, atol=0)
 
 

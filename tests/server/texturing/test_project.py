@@ -202,3 +202,31 @@ def test_cancelling_stops_between_chunks() -> None:
     job = ProjectJob(desk.put(gradient(16)), view, (desk.mesh(plane()),), texture_size=32)
     with pytest.raises(JobCancelled):
         desk.run(job, Hooks(patience=1))
+
+
+def test_each_udim_tile_gets_a_texture_over_a_base_of_its_own() -> None:
+    """A plane over two tiles side by side: the left half of the picture is on one, the right half on the other."""
+    desk = Desk()
+    shape = plane(cells=2)
+    shape = replace(shape, uvs=(shape.uvs * np.float32([2.0, 1.0]) + np.float32([4.0, 2.0])))
+    ref = replace(desk.mesh(shape, "Wall"), tiles=(1025, 1026))
+    picture = np.zeros((64, 64, 3), np.uint8)
+    picture[:, :32, 0] = picture[:, 32:, 1] = 255
+    bases = tuple(desk.put(np.full((32, 32, 4), value, np.uint8)) for value in (7, 9))
+    job = ProjectJob(desk.put(picture), View(square_on(64)), (ref,), bases, texture_size=32)
+    results = desk.run(job)
+    assert list(results) == ["texture/Wall.1025", "weight/Wall.1025", "texture/Wall.1026", "weight/Wall.1026"]
+    assert (results["texture/Wall.1025"][4:-4, 4:-4, :3] == (255, 0, 0)).all()
+    assert (results["texture/Wall.1026"][4:-4, 4:-4, :3] == (0, 255, 0)).all()
+    assert results["weight/Wall.1025"][16, 16] > 250
+
+
+def test_bases_are_one_for_each_tile() -> None:
+    desk = Desk()
+    ref = replace(
+        desk.mesh(replace(plane(cells=2), uvs=plane(cells=2).uvs * np.float32([2.0, 1.0]))), tiles=(1001, 1002)
+    )
+    base = desk.put(np.zeros((32, 32, 4), np.uint8))
+    job = ProjectJob(desk.put(np.zeros((64, 64, 3), np.uint8)), View(square_on(64)), (ref,), (base,), texture_size=32)
+    with pytest.raises(ScumbleError, match="2 textures need as many bases"):
+        desk.run(job)

@@ -7,9 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scumble_server.texturing.raster import evaluate, rasterise, udim_tiles
+from scumble_server.texturing.dilate import nearest_filled
+from scumble_server.texturing.mesh import on_tiles
+from scumble_server.texturing.raster import evaluate, rasterise
 from scumble_server.texturing.shapes import Shape, cube, plane, sculpt, torus, uv_sphere
 from scumble_server.texturing.surface import Surface, tangent_frames
+from scumble_shared.errors import ErrorCode, ScumbleError
 
 torch.set_num_threads(1)
 
@@ -129,13 +132,39 @@ def test_uvs_outside_the_unit_square_repeat() -> None:
 
 def test_a_udim_tile_holds_only_what_lies_in_it() -> None:
     shape = with_uvs(plane(cells=2), plane(cells=2).uvs * 2.0)
-    mesh = shape.mesh()
-    assert udim_tiles(mesh) == [(0, 0), (0, 1), (1, 0), (1, 1)]
-    texels = rasterise(mesh, 8, tile=(1, 0))
+    parts = on_tiles(shape.mesh(), (1001, 1002, 1011, 1012))
+    assert [len(part.triangles) for part in parts] == [2, 2, 2, 2]
+    mesh = parts[1]
+    texels = rasterise(mesh, 8)
     world = Surface(mesh, texels).points(texels.all()).position.numpy()
     assert bool(texels.covered.all())
     assert world[0].min() > 0.0  # the right half
     assert world[2].max() < 0.0  # the lower half
+
+
+def test_what_crosses_an_edge_between_tiles_is_on_both() -> None:
+    shape = with_uvs(plane(), plane().uvs * np.array([2.0, 1.0]))
+    for part in on_tiles(shape.mesh(), (1001, 1002)):
+        texels = rasterise(part, 8)
+        assert len(part.triangles) == 2
+        assert bool(texels.covered.all())
+        world = Surface(part, texels).points(texels.all()).position.numpy()
+        assert (world[0] > 0.0).all() == (part.tile == 1002)
+
+
+@pytest.mark.parametrize(("tiles", "says"), [((1001, 1002, 1003), "1003"), ((1001,), "u 1")])
+def test_tiles_without_faces_and_faces_without_a_tile_are_refused(tiles: tuple[int, ...], says: str) -> None:
+    mesh = with_uvs(plane(cells=2), plane(cells=2).uvs * np.array([2.0, 1.0])).mesh()
+    with pytest.raises(ScumbleError, match=says) as caught:
+        on_tiles(mesh, tiles, "job.meshes[0].tiles")
+    assert (caught.value.code, caught.value.info.field) == (ErrorCode.INVALID_FIELD, "job.meshes[0].tiles")
+
+
+def test_padding_does_not_come_round_the_edge_of_a_tile() -> None:
+    filled = torch.zeros(8, 8, dtype=torch.bool)
+    filled[:, 0] = True
+    assert (nearest_filled(filled, 2)[0] % 8 == 7).any()
+    assert set((nearest_filled(filled, 2, repeats=False)[0] % 8).tolist()) == {1, 2}
 
 
 def test_unusable_triangles_are_counted_and_left_out() -> None:
