@@ -19,6 +19,7 @@ from .apply.base import base_texture
 from .apply.materials import editable_object
 from .choices import control_kinds_of
 from .connection.addressing import stand_in
+from .identity import OWN_UV_MAP
 from .jobs import JobRecord, MeshTarget, SeenObject, Target
 from .prepare import Picture
 from .properties import SCUMBLE_PG_control, SCUMBLE_PG_settings
@@ -97,7 +98,7 @@ def texture(
     for thing in objects:
         editable_object(thing)
         thing.data.update_tag()  # a script that removes a UV map doesn't, and Blender evaluates the old mesh
-    arrays = capture.meshes(context.evaluated_depsgraph_get(), objects)
+    arrays = capture.meshes(context.evaluated_depsgraph_get(), objects, preferred=OWN_UV_MAP)
     tensors = dict(generated.tensors)
     digest = generated.digests.get(name) or stand_in(picture.pixels)
     tensors[digest] = picture.pixels

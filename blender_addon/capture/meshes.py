@@ -15,24 +15,25 @@ __all__ = ["meshes"]
 
 
 def meshes(
-    depsgraph: bpy.types.Depsgraph, objects: Iterable[bpy.types.Object], uv_map: str = ""
+    depsgraph: bpy.types.Depsgraph, objects: Iterable[bpy.types.Object], uv_map: str = "", preferred: str = ""
 ) -> tuple[MeshArrays, ...]:
     """The objects' own evaluated surfaces (not what they instance), in their order; see :class:`MeshArrays`.
 
-    uv_map: name of the map to read; "" takes the one marked for rendering. Curves, text, surfaces and metaballs work.
+    uv_map: name of the map to read; "" takes the one called ``preferred``, or else the one marked for rendering.
+    Curves, text, surfaces and metaballs work.
     Raises SCENE for an object without a face and for one without the named map.
     """
-    return tuple(_arrays(depsgraph, thing, uv_map) for thing in objects)
+    return tuple(_arrays(depsgraph, thing, uv_map, preferred) for thing in objects)
 
 
-def _arrays(depsgraph: bpy.types.Depsgraph, thing: bpy.types.Object, uv_map: str) -> MeshArrays:
+def _arrays(depsgraph: bpy.types.Depsgraph, thing: bpy.types.Object, uv_map: str, preferred: str) -> MeshArrays:
     evaluated = thing.evaluated_get(depsgraph)
     mesh = _to_mesh(evaluated)
     try:
         corners = triangle_corners(mesh)
         if not len(corners):
             raise scene_error(f"{thing.name} has no faces.", field=thing.name)
-        name = _map_name(mesh, thing.name, uv_map)
+        name = _map_name(mesh, thing.name, uv_map, preferred)
         return MeshArrays(
             name=thing.original.name,
             session_uid=thing.original.session_uid,
@@ -57,11 +58,13 @@ def _to_mesh(evaluated: bpy.types.Object) -> bpy.types.Mesh:
     return mesh
 
 
-def _map_name(mesh: bpy.types.Mesh, owner: str, wanted: str) -> str:
+def _map_name(mesh: bpy.types.Mesh, owner: str, wanted: str, preferred: str) -> str:
     """Name of the UV map to read, "" when there is none and none was named."""
     layers = mesh.uv_layers
     if wanted:
         if wanted not in layers:
             raise scene_error(f"{owner} has no UV map named {wanted} after its modifiers.", field=owner)
         return wanted
+    if preferred in layers:
+        return preferred
     return next((layer.name for layer in layers if layer.active_render), "")

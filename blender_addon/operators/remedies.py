@@ -9,11 +9,15 @@ from scumble_shared.errors import RemedyAction
 
 from .. import runtime
 from ..choices import model_items
+from ..identity import OWN_UV_MAP
 from ..jobs import JobState
 from ..state import session
 from .base import attempt
 
 __all__ = ["CLASSES", "REMEDY_OPERATORS"]
+
+MOST_UV_MAPS = 8
+"""Of a mesh in Blender."""
 
 
 class SCUMBLE_OT_start_server(bpy.types.Operator):
@@ -118,13 +122,16 @@ class SCUMBLE_OT_add_uv_map(bpy.types.Operator):
                 {"ERROR"}, f"{self.object_name or 'The object'} isn't a mesh that can be changed; convert it to one"
             )
             return {"CANCELLED"}
+        if len(thing.data.uv_layers) >= MOST_UV_MAPS:
+            self.report({"ERROR"}, f"{thing.name} has {MOST_UV_MAPS} UV maps, as many as there can be; remove one")
+            return {"CANCELLED"}
         add_uv_map(context, thing)
         session().report(None)
         return {"FINISHED"}
 
 
 def add_uv_map(context: bpy.types.Context, thing: bpy.types.Object) -> None:
-    """Selection, mode and active object are afterwards what they were."""
+    """Selection, mode and active object are afterwards what they were; so are which map is edited and rendered."""
     if context.mode != "OBJECT":
         bpy.ops.object.mode_set(mode="OBJECT")
     layer_objects = context.view_layer.objects
@@ -132,13 +139,16 @@ def add_uv_map(context: bpy.types.Context, thing: bpy.types.Object) -> None:
     selected = [other for other in layer_objects if other.select_get()]
     for other in selected:
         other.select_set(False)
-    thing.data.uv_layers.new(name="UVMap")
+    layers = thing.data.uv_layers
+    edited = layers.active_index
+    layers.active = layers.new(name=OWN_UV_MAP if layers else "UVMap", do_init=False)
     layer_objects.active = thing
     thing.select_set(True)
     bpy.ops.object.mode_set(mode="EDIT")
     bpy.ops.mesh.select_all(action="SELECT")
     bpy.ops.uv.smart_project(island_margin=0.01)
     bpy.ops.object.mode_set(mode="OBJECT")
+    thing.data.uv_layers.active_index = max(edited, 0)
     thing.select_set(False)
     for other in selected:
         other.select_set(True)

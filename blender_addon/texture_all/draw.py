@@ -48,12 +48,15 @@ void main()
 }
 """
 
-_COVERAGE_FRAGMENT = _TO_FRAMEBUFFER + """
+_COVERAGE_FRAGMENT = (
+    _TO_FRAMEBUFFER
+    + """
 void main()
 {
   drawn = to_framebuffer(tint);
 }
 """
+)
 
 _PREVIEW_VERTEX = """
 void main()
@@ -66,7 +69,9 @@ void main()
 }
 """
 
-_PREVIEW_FRAGMENT = _TO_FRAMEBUFFER + """
+_PREVIEW_FRAGMENT = (
+    _TO_FRAMEBUFFER
+    + """
 void main()
 {
   float all_parts = part.x + part.y + part.z;
@@ -76,6 +81,7 @@ void main()
   drawn = to_framebuffer(vec4(seen, 1.0));
 }
 """
+)
 
 
 class Drawing:

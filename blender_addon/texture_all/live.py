@@ -134,8 +134,8 @@ def _stands(plan: Plan) -> bool:
     """Whether all objects are shown where they were looked at."""
     wanted = {mesh.session_uid: mesh.matrix_world for mesh in plan.wish.meshes}
     found = 0
-    for thing in bpy.context.view_layer.objects:
-        matrix = wanted.get(thing.session_uid)
+    for thing in bpy.context.view_layer.objects:  # just after one was removed, its place holds None
+        matrix = None if thing is None else wanted.get(thing.session_uid)
         if matrix is None:
             continue
         if not thing.visible_get() or not np.allclose(np.array(thing.matrix_world).ravel(), matrix, atol=1e-5):

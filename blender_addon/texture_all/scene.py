@@ -13,14 +13,12 @@ from .. import capture
 from ..apply.materials import editable_object
 from ..capture.cameras import framing_of_scene_camera, viewport_camera
 from ..capture.frame import scene_error
+from ..identity import OWN_UV_MAP
 from ..request import viewport
 from .planning import GivenView, Wish
 from .properties import SCUMBLE_PG_around
 
-__all__ = ["OWN_MAP", "chosen_views", "surfaces", "surfaces_among", "wish_of"]
-
-OWN_MAP = "Scumble"
-"""Name of the UV map that an unwrap adds to an object that has maps already; where there is one, it is painted on."""
+__all__ = ["camera_view", "chosen_views", "surfaces", "surfaces_among", "wish_of"]
 
 MAKE_REAL = "Object > Apply > Make Instances Real makes it one of its own"
 
@@ -44,6 +42,7 @@ def surfaces(context: bpy.types.Context, objects: Sequence[bpy.types.Object]) ->
 
     Raises ScumbleError SCENE for objects that are hidden, linked, without faces or UV map, or flattened to nothing.
     """
+    context.view_layer.update()
     for thing in objects:
         editable_object(thing)
         _check_shown(context, thing)
@@ -63,9 +62,7 @@ def _surface(depsgraph: bpy.types.Depsgraph, thing: bpy.types.Object) -> capture
     matrix = np.array(thing.evaluated_get(depsgraph).matrix_world)[:3, :3]
     if not np.isfinite(matrix).all() or abs(float(np.linalg.det(matrix.astype(np.float64)))) < 1e-30:
         raise scene_error(f"{thing.name} is scaled to zero along an axis; give it another scale", field="objects")
-    mesh = capture.meshes(depsgraph, [thing])[0]
-    if mesh.uv_map and mesh.uv_map != OWN_MAP and OWN_MAP in getattr(thing.data, "uv_layers", ()):
-        mesh = capture.meshes(depsgraph, [thing], OWN_MAP)[0]
+    mesh = capture.meshes(depsgraph, [thing], preferred=OWN_UV_MAP)[0]
     if mesh.uvs is None:
         raise ScumbleError(
             ErrorCode.SCENE,

@@ -60,10 +60,11 @@ def nearest(
     outward: (T,), +1 where (b - a) x (c - a) points outward, -1 after a mirroring transform. check: called now and
     then; may raise to end the work.
     """
-    corners, front = _in_view(camera, vertices, triangles, outward)
     buffer = np.full(camera.width * camera.height, NOTHING)
-    if len(corners):
-        pixels, depth = _projected(camera, corners)
+    pixels, depth, turned = _in_picture(camera, vertices, triangles, outward)
+    if len(pixels):
+        u, v = pixels[:, 1] - pixels[:, 0], pixels[:, 2] - pixels[:, 0]
+        front = (u[:, 1] * v[:, 0] - u[:, 0] * v[:, 1]) * turned > 0.0  # rows run down
         value = depth if camera.is_orthographic else 1.0 / depth
         for place, near, triangle in _fragments(camera, pixels, value, check):
             planar = (near if camera.is_orthographic else 1.0 / near).astype(np.float32)
@@ -89,41 +90,42 @@ def cosines_seen(seen: Depths, points: Floats, normals: Floats) -> NDArray[np.fl
     pixels, depth = camera.project(points)
     cosine = normal[:, 2] if camera.is_orthographic else -(normal * position).sum(1) / _length(position)
     size = np.array([camera.width, camera.height])
+    # Where no inner side shows at all, what turns away isn't seen, whatever lies beside a silhouette.
+    facing = np.abs(cosine) if (np.isfinite(seen.depth) & ~seen.front).any() else cosine
     with np.errstate(invalid="ignore"):
-        inside = ((pixels >= 0.0) & (pixels < size)).all(1) & (depth > max(camera.near, 0.0)) & (np.abs(cosine) > 1e-3)
+        inside = ((pixels >= 0.0) & (pixels < size)).all(1) & (depth > max(camera.near, 0.0)) & (facing > 1e-3)
     found = np.zeros(len(points), np.float32)
     which = np.flatnonzero(inside)
     column, row = pixels[which].astype(np.intp).T
     there = seen.depth[row, column]
     expected = _plane_depth(camera, column + 0.5, row + 0.5, position[which], normal[which])
     expected = np.where(expected > 0.0, expected, depth[which])
-    facing = np.abs(cosine[which])
+    facing = facing[which]
     slope = np.minimum(np.sqrt(np.maximum(1.0 - facing**2, 0.0)) / facing, 10.0)
     tolerance = _footprint(camera, depth[which]) * (0.5 + 0.5 * slope)
-    # A wall as thin as paper: what is nearest there is its other side.
-    other = (np.abs(there - expected) <= tolerance) & (seen.front[row, column] != (cosine[which] > 0.0))
+    # A wall as thin as paper, or an edge: what is nearest there, and no farther, is another side.
+    other = (there <= np.maximum(expected, depth[which]) + tolerance) & (
+        seen.front[row, column] != (cosine[which] > 0.0)
+    )
     visible = (there >= expected - tolerance) & ~other
     found[which[visible]] = facing[visible]
     return found
 
 
-def _in_view(
+def _in_picture(
     camera: Camera, vertices: Floats, triangles: NDArray[np.int32], outward: NDArray[np.float64]
-) -> tuple[Floats, NDArray[np.bool_]]:
-    """View-space corners (K, 3, 3) of what lies beyond the near plane, cut there, and which turn their outward side."""
+) -> tuple[Floats, Floats, NDArray[np.float64]]:
+    """Pixels (K, 3, 2), depths (K, 3) and ``outward`` (K,) of what lies beyond the near plane, cut there."""
     view = vertices @ camera.view_matrix[:3, :3].T + camera.view_matrix[:3, 3]
     near = max(camera.near, 1e-6)
-    beyond = (-view[:, 2] >= near)[triangles]
-    count = beyond.sum(1)
-    corners = view[triangles[count > 0]]
-    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    towards = normal[:, 2] if camera.is_orthographic else -(normal * corners[:, 0]).sum(1)
-    front = towards * outward[count > 0] > 0.0
-    cut = count[count > 0] < 3
-    if not cut.any():
-        return corners, front
-    pieces, parents = _clipped(corners[cut], near)
-    return np.concatenate([corners[~cut], pieces]), np.concatenate([front[~cut], front[cut][parents]])
+    beyond = -view[:, 2] >= near
+    if beyond.all():
+        return (*(part[triangles] for part in _projected(camera, view)), outward)
+    count = sum(beyond[triangles[:, corner]].astype(np.int8) for corner in range(3))
+    whole, crossing = np.flatnonzero(count == 3), np.flatnonzero((count > 0) & (count < 3))
+    pieces, parents = _clipped(view[triangles[crossing]], near)
+    pixels, depth = _projected(camera, np.concatenate([view[triangles[whole]], pieces]))
+    return pixels, depth, np.concatenate([outward[whole], outward[crossing][parents]])
 
 
 def _clipped(corners: Floats, near: float) -> tuple[Floats, NDArray[np.intp]]:
@@ -147,10 +149,10 @@ def _crossing(start: Floats, end: Floats, near: float) -> Floats:
     return point
 
 
-def _projected(camera: Camera, corners: Floats) -> tuple[Floats, Floats]:
-    """View-space corners (K, 3, 3) -> pixels (K, 3, 2) and depths (K, 3)."""
+def _projected(camera: Camera, points: Floats) -> tuple[Floats, Floats]:
+    """View-space points (..., 3) -> pixels (..., 2) and depths (...)."""
     p = camera.projection_matrix
-    x, y, z = corners[..., 0], corners[..., 1], corners[..., 2]
+    x, y, z = points[..., 0], points[..., 1], points[..., 2]
     w = np.ones_like(z) if camera.is_orthographic else -z
     u = (p[0, 0] * x + p[0, 1] * y + p[0, 2] * z + p[0, 3]) / w
     v = (p[1, 0] * x + p[1, 1] * y + p[1, 2] * z + p[1, 3]) / w
@@ -164,10 +166,11 @@ def _fragments(
 
     value: (K, 3), affine over the picture.
     """
-    low, high = pixels.min(1), pixels.max(1)
+    a, b, c = pixels[:, 0], pixels[:, 1], pixels[:, 2]
+    low, high = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)  # ten times as fast as min(1)
     first = np.maximum(np.ceil(low - 0.5), 0.0)
     last = np.minimum(np.floor(high - 0.5), (camera.width - 1, camera.height - 1))
-    which = np.flatnonzero((first <= last).all(1))
+    which = np.flatnonzero((first[:, 0] <= last[:, 0]) & (first[:, 1] <= last[:, 1]))
     rows = (last[which, 1] - first[which, 1] + 1).astype(np.intp)
     for part in _parts(rows, ROWS_AT_ONCE):
         check()

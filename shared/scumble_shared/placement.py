@@ -152,6 +152,8 @@ def choose_views(
     directions = _directions()
     poles, failures = 2, 0  # straight up and down, first in the list, are always tried
     while len(views) < most and (poles > 0 or failures < PATIENCE) and len(directions):
+        if float(share[unseen].sum()) < MIN_GAIN:
+            break
         # Occlusion apart, the direction that the unseen parts face most is the one to try next.
         facing = np.maximum(normals[unseen] @ directions.T, 0.0)
         best = 0 if poles > 0 else int((share[unseen] @ facing).argmax())
