@@ -20,6 +20,8 @@ from scumble_shared.messages import Capabilities
 from . import actions, pump
 from .apply import results
 from .jobs import JobRecord
+from .live import control
+from .live.script import Live
 from .state import session
 from .texture_all import actions as texture_all
 from .texture_all.drafts import Draft
@@ -32,6 +34,7 @@ __all__ = [
     "disconnect",
     "generate",
     "job",
+    "live",
     "rebake_texture",
     "step",
     "texture_again",
@@ -162,6 +165,21 @@ def control_images(*, timeout: float | None = None) -> JobRecord:
     """The control images of the scene's controls, as ``prepared["control/0"]``, ... Waits."""
     actions.connect_and_wait()
     return actions.wait(actions.start_control_images(bpy.context).id, timeout)
+
+
+def live(*, timeout: float = 60.0) -> Live:
+    """Paint what is to be seen, again and again while it changes; the scene's settings hold, those in ``live`` too.
+
+        with api.live() as view:
+            for angle in range(0, 360, 10):
+                turntable.rotation_euler.z = math.radians(angle)
+                view.settle()
+                save(view.pixels)
+
+    Nothing in the file changes but by ``view.keep()``. timeout: seconds until the server must be ready.
+    """
+    actions.connect_and_wait(timeout)
+    return Live(control.start(bpy.context))
 
 
 def job(job_id: str) -> JobRecord:

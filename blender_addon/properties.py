@@ -8,7 +8,7 @@ from scumble_shared.limits import DEFAULT_LIMITS
 
 from .choices import model_items, model_of, sampler_items, settings_of_model
 
-__all__ = ["RESULT_ACTIONS", "SCUMBLE_PG_control", "SCUMBLE_PG_settings", "register", "unregister"]
+__all__ = ["RESULT_ACTIONS", "SCUMBLE_PG_control", "SCUMBLE_PG_live", "SCUMBLE_PG_settings", "register", "unregister"]
 
 SOURCES = (
     ("VIEWPORT", "Viewport", "What the 3D viewport looks at", "VIEW3D", 0),
@@ -95,6 +95,62 @@ class SCUMBLE_PG_control(bpy.types.PropertyGroup):
     )
     show_details: bpy.props.BoolProperty(
         name="Details", description="Show when and how the control acts", default=False
+    )
+
+
+def _redraw(options: SCUMBLE_PG_live, context: bpy.types.Context) -> None:
+    for area in context.screen.areas if context.screen else ():
+        area.tag_redraw()
+
+
+class SCUMBLE_PG_live(bpy.types.PropertyGroup):
+    """How live mode paints and shows; whether it is on isn't stored."""
+
+    rate: bpy.props.FloatProperty(
+        name="Target Rate",
+        description="Pictures per second while something changes; their size and steps are made to fit",
+        default=4.0,
+        min=0.1,
+        max=60.0,
+        soft_min=0.5,
+        soft_max=30.0,
+        precision=1,
+        step=50,
+    )
+    refine: bpy.props.BoolProperty(
+        name="Refine at Rest",
+        description="Once the view rests, paint it at the size and steps of the Image panel",
+        default=True,
+    )
+    on_surface: bpy.props.BoolProperty(
+        name="On Surfaces",
+        description="Where the view isn't the picture's own any longer, show it on the objects it was painted for",
+        default=True,
+        update=_redraw,
+    )
+    only_objects: bpy.props.BoolProperty(
+        name="Only Objects",
+        description="Leave the background as the viewport has it",
+        default=True,
+        update=_redraw,
+    )
+    opacity: bpy.props.FloatProperty(
+        name="Opacity",
+        description="How much of the viewport the picture hides",
+        default=1.0,
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+        update=_redraw,
+    )
+    wipe: bpy.props.FloatProperty(
+        name="Wipe",
+        description="Part of the viewport, from the left, that shows the picture, to compare it with what is under it",
+        default=1.0,
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+        update=_redraw,
     )
 
 
@@ -185,9 +241,10 @@ class SCUMBLE_PG_settings(bpy.types.PropertyGroup):
         max=16.0,
         soft_max=8.0,
     )
+    live: bpy.props.PointerProperty(type=SCUMBLE_PG_live, name="Live")
 
 
-CLASSES = (SCUMBLE_PG_control, SCUMBLE_PG_settings)
+CLASSES = (SCUMBLE_PG_control, SCUMBLE_PG_live, SCUMBLE_PG_settings)
 _register_classes, _unregister_classes = bpy.utils.register_classes_factory(CLASSES)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 
-from . import connection, controls, example, generate, remedies, result
+from . import connection, controls, example, generate, live, remedies, result
 
 __all__ = ["register", "unregister"]
 
@@ -13,6 +13,7 @@ CLASSES = (
     *generate.CLASSES,
     *controls.CLASSES,
     *result.CLASSES,
+    *live.CLASSES,
     *remedies.CLASSES,
     *example.CLASSES,
 )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import bpy
 
-from . import main
+from . import live, main
 
 __all__ = ["register", "unregister"]
 
-register, unregister = bpy.utils.register_classes_factory(main.CLASSES)
+register, unregister = bpy.utils.register_classes_factory((*main.CLASSES, *live.CLASSES))
