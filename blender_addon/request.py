@@ -10,13 +10,14 @@ from typing import Any
 import bpy
 import numpy as np
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
-from scumble_shared.job import Control, ControlImagesJob, GenerateJob, MeshRef, ProjectJob, View
+from scumble_shared.job import Control, ControlImagesJob, GenerateJob, MeshRef, ProjectJob, View, texture_names
 from scumble_shared.messages import Capabilities
 from scumble_shared.tensor import AnyArray, Digest
 
 from . import capture
 from .apply.base import base_texture
 from .apply.materials import editable_object
+from .capture.tiles import udim_tiles
 from .choices import control_kinds_of
 from .connection.addressing import stand_in
 from .identity import OWN_UV_MAP
@@ -103,7 +104,7 @@ def texture(
     digest = generated.digests.get(name) or stand_in(picture.pixels)
     tensors[digest] = picture.pixels
     refs = tuple(_mesh_ref(mesh, generated.target.objects, tensors) for mesh in arrays)
-    base = _bases(objects, arrays, settings.texture_size, tensors)
+    base = _bases(objects, arrays, refs, settings.texture_size, tensors)
     job = ProjectJob(digest, view, refs, base, settings.texture_size, settings.angle_exponent)
     meshes = tuple(MeshTarget(mesh.name, mesh.session_uid, mesh.uv_map, bool(base)) for mesh in arrays)
     return Request(job, tensors, replace(generated.target, meshes=meshes, actions=frozenset()))
@@ -193,19 +194,24 @@ def _mesh_ref(mesh: capture.MeshArrays, seen: Iterable[SeenObject], tensors: dic
         triangles=_stored(tensors, mesh.triangles),
         normals=_stored(tensors, mesh.normals),
         uvs=_stored(tensors, mesh.uvs),
+        tiles=udim_tiles(mesh.uvs),
     )
 
 
 def _bases(
     objects: Sequence[bpy.types.Object],
     arrays: Sequence[capture.MeshArrays],
+    refs: Sequence[MeshRef],
     size: int,
     tensors: dict[Digest, AnyArray],
 ) -> tuple[Digest, ...]:
-    """What the objects look like now; of all or of none, as a job has it."""
+    """What the objects look like now, per texture; of all or of none, as a job has it."""
     found = [base_texture(thing, mesh.uv_map, size) for thing, mesh in zip(objects, arrays, strict=True)]
     known = [base for base in found if base is not None]
-    return tuple(_stored(tensors, base) for base in known) if len(known) == len(found) else ()
+    if len(known) < len(found):
+        return ()
+    names = [_stored(tensors, base) for base in known]
+    return tuple(name for name, ref in zip(names, refs, strict=True) for _ in texture_names([ref]))
 
 
 def _stored(tensors: dict[Digest, AnyArray], array: AnyArray) -> Digest:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
 import bpy
+from scumble_shared.job import MeshRef, texture_names
 
 from ..prepare import Picture
 
-__all__ = ["PROVENANCE", "keep_image", "update_image"]
+__all__ = ["PROVENANCE", "keep_image", "keep_texture", "keep_tiled_image", "update_image"]
 
 PROVENANCE = "scumble"
 """Custom property with the JSON of the job that made the image."""
@@ -19,6 +24,37 @@ def keep_image(picture: Picture, name: str) -> bpy.types.Image:
     """A new image, packed into the file, that stays when nothing uses it."""
     image = bpy.data.images.new(name, 1, 1, alpha=picture.pixels.shape[2] == 4)
     _fill(image, picture)
+    image.use_fake_user = True
+    return image
+
+
+def keep_texture(pictures: Mapping[str, Picture], ref: MeshRef) -> bpy.types.Image:
+    """A new image of what a job made for a mesh, with a tile each for what lies on UDIM tiles.
+
+    pictures: the job's results, by name.
+    """
+    mine = [pictures[f"texture/{name}"] for name in texture_names([ref])]
+    if ref.tiles:
+        return keep_tiled_image(dict(zip(ref.tiles, mine, strict=True)), f"Scumble {ref.name}")
+    return keep_image(mine[0], f"Scumble {ref.name}")
+
+
+def keep_tiled_image(pictures: Mapping[int, Picture], name: str) -> bpy.types.Image:
+    """A new image of UDIM tiles by their numbers, packed into the file, that stays when nothing uses it.
+
+    Blender packs tiles from files alone, so they are in a folder of their own for as long as that takes.
+    """
+    with tempfile.TemporaryDirectory(prefix="scumble-") as folder:
+        for tile, picture in pictures.items():
+            Path(folder, f"tile.{tile}.png").write_bytes(picture.png)
+        image = bpy.data.images.load(str(Path(folder, f"tile.{min(pictures)}.png")))
+        image.source = "TILED"
+        image.filepath = str(Path(folder, "tile.<UDIM>.png"))
+        image.pack()
+    image.name = name
+    image.filepath_raw = f"//{bpy.path.clean_name(name)}.<UDIM>.png"
+    first = pictures[min(pictures)]
+    _describe(image, first)
     image.use_fake_user = True
     return image
 
@@ -39,6 +75,10 @@ def _fill(image: bpy.types.Image, picture: Picture) -> None:
     """The PNG itself is packed: nothing is encoded here, and the file in the .blend carries its provenance."""
     image.pack(data=picture.png, data_len=len(picture.png))
     image.source = "FILE"
+    _describe(image, picture)
+
+
+def _describe(image: bpy.types.Image, picture: Picture) -> None:
     image.colorspace_settings.name = "sRGB"
     image.alpha_mode = "CHANNEL_PACKED"
     image[PROVENANCE] = picture.record

@@ -14,7 +14,7 @@ from ..preferences import preferences
 from ..prepare import Picture
 from ..state import session
 from . import icons, overlay
-from .images import keep_image, update_image
+from .images import keep_image, keep_texture, update_image
 from .materials import apply_texture
 
 __all__ = ["apply_result", "keep_pictures", "preview_watchers", "show_preview", "undo_step"]
@@ -98,7 +98,7 @@ def _apply_textures(record: JobRecord) -> None:
             lost.append(f"{mesh.name} is gone")
             continue
         try:
-            image = keep_image(record.prepared[f"texture/{mesh.name}"], f"Scumble {mesh.name}")
+            image = keep_texture(record.prepared, next(ref for ref in record.job.meshes if ref.name == mesh.name))
             apply_texture(thing, image, mesh.uv_map, mesh.complete)
             done += 1
         except ScumbleError as error:

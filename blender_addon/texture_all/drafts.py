@@ -12,12 +12,13 @@ from typing import Any
 
 import bpy
 from scumble_shared.errors import ErrorCode, ScumbleError
-from scumble_shared.job import MeshRef, TextureJob, TextureView
+from scumble_shared.job import MeshRef, TextureJob, TextureView, texture_names
 from scumble_shared.messages import Capabilities
 from scumble_shared.tensor import AnyArray, Digest
 
 from ..apply.base import base_texture
 from ..capture import MeshArrays
+from ..capture.tiles import udim_tiles
 from ..choices import control_kinds_of
 from ..connection.addressing import stand_in
 from ..jobs import MeshTarget, Target
@@ -143,7 +144,7 @@ def _job(settings: Any, own: SCUMBLE_PG_around, capabilities: Capabilities, over
 def _draft(context: bpy.types.Context, wish: Wish, job: TextureJob, unseen: str, locks: tuple[bool, ...]) -> Draft:
     tensors: dict[Digest, AnyArray] = {}
     refs = tuple(_mesh_ref(mesh, number + 1, tensors) for number, mesh in enumerate(wish.meshes))
-    base = _bases(wish.meshes, job.texture_size, tensors) if unseen == "KEEP" else ()
+    base = _bases(wish.meshes, refs, job.texture_size, tensors) if unseen == "KEEP" else ()
     targets = tuple(MeshTarget(mesh.name, mesh.session_uid, mesh.uv_map, complete=True) for mesh in wish.meshes)
     target = Target(context.scene.session_uid, meshes=targets, locks=locks)
     return Draft(wish, replace(job, meshes=refs, base=base), tensors, target)
@@ -163,13 +164,16 @@ def _mesh_ref(mesh: MeshArrays, number: int, tensors: dict[Digest, AnyArray]) ->
         triangles=stored(mesh.triangles),
         normals=stored(mesh.normals),
         uvs=stored(mesh.uvs),
+        tiles=udim_tiles(mesh.uvs),
     )
 
 
-def _bases(meshes: Sequence[MeshArrays], size: int, tensors: dict[Digest, AnyArray]) -> tuple[Digest, ...]:
-    """What the objects look like now. Raises ScumbleError SCENE where only nodes could tell."""
+def _bases(
+    meshes: Sequence[MeshArrays], refs: Sequence[MeshRef], size: int, tensors: dict[Digest, AnyArray]
+) -> tuple[Digest, ...]:
+    """What the objects look like now, per texture. Raises ScumbleError SCENE where only nodes could tell."""
     names = []
-    for mesh in meshes:
+    for mesh, ref in zip(meshes, refs, strict=True):
         thing = next(thing for thing in bpy.data.objects if thing.session_uid == mesh.session_uid)
         base = base_texture(thing, mesh.uv_map, size)
         if base is None:
@@ -181,5 +185,5 @@ def _bases(meshes: Sequence[MeshArrays], size: int, tensors: dict[Digest, AnyArr
             )
         name = stand_in(base)
         tensors[name] = base
-        names.append(name)
+        names += [name] * len(texture_names([ref]))
     return tuple(names)

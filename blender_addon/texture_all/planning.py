@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scumble_shared.camera import Camera
-from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
+from scumble_shared.errors import ErrorCode, ScumbleError
 from scumble_shared.placement import PlacedView, choose_views, sheet_columns, words_of
 from scumble_shared.tensor import AnyArray
 
@@ -20,9 +20,6 @@ from ..capture import MeshArrays
 from .surface import Facets, Scanner, drawn_corners
 
 __all__ = ["GivenView", "Plan", "PlannedView", "Planner", "Wish", "make_plan"]
-
-UDIM_COLUMNS, UDIM_ROWS = 10, 10
-TILE_MARGIN = 1e-4
 
 
 class _Stopped(Exception):
@@ -93,12 +90,10 @@ class Plan:
 
 
 def make_plan(wish: Wish, known: Plan | None = None, planner: Planner | None = None) -> Plan:
-    """Raises ScumbleError SCENE if no view sees anything, or a UV map can't be painted on as one texture.
+    """Raises ScumbleError SCENE if no view sees anything.
 
     known: an earlier plan; what it found out is used again if it still holds.
     """
-    for mesh in wish.meshes:
-        _check_tiles(mesh)
     if known is not None and wish.looks_alike(known.wish):
         return replace(known, wish=wish, views=_renamed(wish, known.views))
     scanner = Scanner(wish.meshes, planner.check if planner else lambda: None)
@@ -138,29 +133,6 @@ def _renamed(wish: Wish, views: Sequence[PlannedView]) -> tuple[PlannedView, ...
         *map(_given, wish.given),
         *(replace(view, prompt=prompts.get(view.key, prompts.get(view.words, ""))) for view in placed),
     )
-
-
-def _check_tiles(mesh: MeshArrays) -> None:
-    """UVs spread over several UDIM tiles would come to lie on top of each other in one texture.
-
-    UVs that merely repeat cross from one tile to the next within a face.
-    """
-    if mesh.uvs is None:
-        return
-    low, high = np.floor(mesh.uvs.min(1) + TILE_MARGIN), np.ceil(mesh.uvs.max(1) - TILE_MARGIN) - 1.0
-    used = np.isfinite(mesh.uvs).all((1, 2)) & (high >= low).all(1)
-    low, high = low[used], high[used]
-    if not len(low) or not ((low == high).all() and (low >= 0).all() and (low < (UDIM_COLUMNS, UDIM_ROWS)).all()):
-        return
-    tiles = np.unique(1001 + low[:, 0] + UDIM_COLUMNS * low[:, 1]).astype(int)
-    if len(tiles) > 1:
-        names = ", ".join(map(str, tiles[:4])) + (", …" if len(tiles) > 4 else "")
-        raise ScumbleError(
-            ErrorCode.SCENE,
-            f"the UV map of {mesh.name} lies on {len(tiles)} UDIM tiles ({names}); only one texture per object is made",
-            field="objects",
-            remedy=Remedy("Unwrap into a New Map", RemedyAction.ADD_UV_MAP, mesh.name),
-        )
 
 
 def _same_shape(mine: MeshArrays, theirs: MeshArrays) -> bool:

@@ -10,7 +10,7 @@ from scumble_shared.errors import ScumbleError
 from scumble_shared.job import TextureJob
 from scumble_shared.placement import words_of
 
-from ..apply.images import PROVENANCE, keep_image
+from ..apply.images import PROVENANCE, keep_image, keep_texture
 from ..apply.materials import apply_texture
 from ..apply.results import undo_step
 from ..jobs import JobRecord, MeshTarget
@@ -56,7 +56,7 @@ def _objects(record: JobRecord) -> tuple[list[tuple[MeshTarget, bpy.types.Object
 
 def _apply(record: JobRecord, mesh: MeshTarget, thing: bpy.types.Object) -> None:
     before = [slot.material for slot in thing.material_slots if slot.material is not None]
-    image = keep_image(record.prepared[f"texture/{mesh.name}"], f"Scumble {mesh.name}")
+    image = keep_texture(record.prepared, next(ref for ref in record.job.meshes if ref.name == mesh.name))
     try:
         made = apply_texture(thing, image, mesh.uv_map, mesh.complete)
     except ScumbleError:

@@ -438,3 +438,24 @@ def test_paint_lands_where_the_views_saw_it(api, part, scene, cube, change):
     wrong = np.abs(texture[row, column] - solid_colors(places)).max(1)
     assert np.median(wrong) < 8.0
     assert np.percentile(wrong, 90) < 25.0
+
+
+@pytest.mark.parametrize("way", ["all around", "from view"])
+def test_udim_tiles_become_one_tiled_image(api, scene, cube, tmp_path, way):
+    layer = cube.data.uv_layers[0]
+    for corner in range(12, 24):
+        layer.uv[corner].vector.x += 1.0
+    if way == "all around":
+        record = api.texture_around([cube])
+    else:
+        record = api.texture_from_view(api.generate(result_actions=set()), [cube])
+    assert {"texture/Cube.1001", "texture/Cube.1002"} <= set(record.prepared)
+    path = str(tmp_path / "scene.blend")
+    bpy.ops.wm.save_as_mainfile(filepath=path)
+    bpy.ops.wm.open_mainfile(filepath=path)
+    image = bpy.data.images["Scumble Cube"]
+    assert (image.source, [tile.number for tile in image.tiles]) == ("TILED", [1001, 1002])
+    assert bpy.data.objects["Cube"].active_material.node_tree.nodes.active.image == image
+    for packed in image.packed_files:
+        tile = packed.filepath[-8:-4]
+        assert bytes(packed.packed_file.data) == record.prepared[f"texture/Cube.{tile}"].png
