@@ -232,6 +232,8 @@ class Painter:
         key = (settings.model_id, settings.width, settings.height, settings.num_inference_steps, live.rate)
         if key != self._controller_key:
             full = Quality(settings.width, settings.height, settings.num_inference_steps)
+            if self._controller is None or self._controller.full != full:
+                self._draft = None  # what it shows isn't what is asked for, even if nothing else changes
             known = self._controller.per_cost if self._controller and key[0] == self._controller_key[0] else None
             rungs = [rung for rung in ladder(full) if rung.steps >= self._fewest_steps(settings)]
             self._controller = Controller(rungs, 1.0 / live.rate, known)
