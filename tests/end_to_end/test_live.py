@@ -243,7 +243,7 @@ def test_nothing_to_see_is_said_and_comes_right_by_itself(api, canvas):
     plane = bpy.context.object
     plane.hide_set(True)
     with api.live() as view:
-        with pytest.raises(errors.ScumbleError, match="(?i)nothing is visible"):
+        with pytest.raises(errors.ScumbleError, match=r"(?i)nothing is visible"):
             view.settle()
         assert view.submitted == 0
         plane.hide_set(False)
