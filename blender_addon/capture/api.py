@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 import bpy
 import numpy as np
@@ -15,7 +15,8 @@ from .cycles_path import capture_with_cycles
 from .frame import BUFFERS, GEOMETRY, CapturedFrame, scene_error
 from .gpu_path import DrawnSurface, GpuPath, RawGeometry
 from .gpu_start import gpu_available
-from .scene_walk import HOLDOUT_ID, Visibility, shown_in_render, shown_in_viewport
+from .scene_walk import HOLDOUT_ID, Evaluated, shown_in_viewport
+from .unhidden import evaluated_for_render
 
 __all__ = [
     "METHODS",
@@ -71,7 +72,7 @@ def capture_view3d(
     def color() -> NDArray[np.uint8]:
         return viewport_color(depsgraph.scene, depsgraph.view_layer, space, region, camera)
 
-    return _capture(depsgraph, Framing(camera), shown_in_viewport(space), color, buffers, method)
+    return _capture([Evaluated(depsgraph, shown_in_viewport(space))], Framing(camera), color, buffers, method)
 
 
 def capture_camera(
@@ -96,7 +97,8 @@ def capture_camera(
     def color() -> NDArray[np.uint8]:
         return camera_color(scene, layer, framing.camera)
 
-    return _capture(layer.depsgraph, framing, shown_in_render(layer), color, buffers, method)
+    with evaluated_for_render(scene, layer, layer.depsgraph) as sources:
+        return _capture(sources, framing, color, buffers, method)
 
 
 def capture_matrices(
@@ -116,13 +118,13 @@ def capture_matrices(
     def color() -> NDArray[np.uint8]:
         return camera_color(scene, layer, camera)
 
-    return _capture(depsgraph, Framing(camera), shown_in_render(layer), color, buffers, method)
+    with evaluated_for_render(scene, layer, depsgraph) as sources:
+        return _capture(sources, Framing(camera), color, buffers, method)
 
 
 def _capture(
-    depsgraph: bpy.types.Depsgraph,
+    sources: Sequence[Evaluated],
     framing: Framing,
-    visible: Visibility,
     color: Callable[[], NDArray[np.uint8]],
     buffers: Collection[str],
     method: str,
@@ -131,7 +133,7 @@ def _capture(
     if not wanted or wanted - BUFFERS:
         raise ScumbleError(ErrorCode.INVALID_FIELD, f"ask for some of {', '.join(sorted(BUFFERS))}.", field="buffers")
     path = _path(method)
-    raw = path(depsgraph, framing.camera, visible, _holdout(depsgraph))
+    raw = path(sources, framing.camera, _holdout(sources[0].depsgraph))
     if not raw.shown:
         raise scene_error("nothing is visible from here; show or add an object with faces.", field="view")
     return _finished(raw, framing, wanted, color() if "color" in wanted else None)

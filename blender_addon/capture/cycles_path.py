@@ -8,7 +8,7 @@ Cycles hands out as interpolated (others bend it at grazing angles), and its val
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import bpy
@@ -22,21 +22,20 @@ from ..compat import set_float_exr
 from .exr import read_exr
 from .gpu_path import RawGeometry
 from .lens import look_through, samples_per_pixel
-from .scene_walk import ShownSurface, Visibility, walk
+from .scene_walk import Evaluated, ShownSurface, walk
 from .scratch_scene import NAME, scratch_scene, silent_render
 
 __all__ = ["capture_with_cycles"]
 
 
 def capture_with_cycles(
-    depsgraph: bpy.types.Depsgraph,
+    sources: Sequence[Evaluated],
     camera: Camera,
-    visible: Visibility,
     holdout: Callable[[bpy.types.Object], bool],
 ) -> RawGeometry:
     """Like the GPU path, some hundred milliseconds instead of a few."""
     with scratch_scene() as scene:
-        shown = _fill(scene, depsgraph, visible, holdout)
+        shown = _fill(scene, sources, holdout)
         look_through(scene, camera)
         _one_exact_sample(scene)
         passes = _rendered(scene)
@@ -45,8 +44,7 @@ def capture_with_cycles(
 
 def _fill(
     scene: bpy.types.Scene,
-    depsgraph: bpy.types.Depsgraph,
-    visible: Visibility,
+    sources: Sequence[Evaluated],
     holdout: Callable[[bpy.types.Object], bool],
 ) -> list[ShownSurface]:
     """Rebuilds what is shown, in the scratch scene."""
@@ -54,13 +52,13 @@ def _fill(
     copies: dict[int, bpy.types.Mesh] = {}
 
     def visit(mesh_uid: int, thing: bpy.types.Object) -> bool:
-        copy = bpy.data.meshes.new_from_object(thing, depsgraph=depsgraph)
+        copy = bpy.data.meshes.new_from_object(thing)
         copy.materials.clear()
         copy.materials.append(material)
         copies[mesh_uid] = copy
         return len(copy.polygons) > 0
 
-    shown = walk(depsgraph, visible, holdout, visit)
+    shown = walk(sources, holdout, visit)
     origin = bpy.data.objects.new(NAME, None)
     scene.collection.objects.link(origin)
     for surface in shown:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -18,7 +18,7 @@ from scumble_shared.camera import Camera
 from .frame import ObjectEntry
 from .geometry import surface_of
 from .gpu_shader import INSTANCE_ROWS, INSTANCES_PER_BLOCK, geometry_shader, vertex_format
-from .scene_walk import ShownSurface, Visibility, walk
+from .scene_walk import Evaluated, ShownSurface, walk
 
 __all__ = ["DrawnSurface", "GpuPath", "RawGeometry"]
 
@@ -64,15 +64,14 @@ class GpuPath:
 
     def capture(
         self,
-        depsgraph: bpy.types.Depsgraph,
+        sources: Sequence[Evaluated],
         camera: Camera,
-        visible: Visibility,
         holdout: Callable[[bpy.types.Object], bool],
     ) -> RawGeometry:
         """Draws everything visible. The buffers are fresh arrays."""
         if self._shader is None:
             self._shader = geometry_shader()
-        shown, batches = self._batches(depsgraph, visible, holdout)
+        shown, batches = self._batches(sources, holdout)
         drawn = sorted(shown, key=lambda surface: surface.mesh_uid)
         target = self._target(camera.width, camera.height)
         with _plain_state(), target.framebuffer.bind():
@@ -84,12 +83,10 @@ class GpuPath:
         return target.unpack(shown)
 
     def _batches(
-        self,
-        depsgraph: bpy.types.Depsgraph,
-        visible: Visibility,
-        holdout: Callable[[bpy.types.Object], bool],
+        self, sources: Sequence[Evaluated], holdout: Callable[[bpy.types.Object], bool]
     ) -> tuple[list[ShownSurface], dict[int, gpu.types.GPUBatch | None]]:
         """Walks the scene and builds what is new in it; batches no longer shown are let go."""
+        depsgraph = sources[0].depsgraph
         key = (depsgraph.scene.session_uid, depsgraph.view_layer.name)
         known = self._scenes.pop(key, {})
         batches: dict[int, gpu.types.GPUBatch | None] = {}
@@ -102,7 +99,7 @@ class GpuPath:
                 batches[mesh_uid] = known[mesh_uid]
             return batches[mesh_uid] is not None
 
-        shown = walk(depsgraph, visible, holdout, visit)
+        shown = walk(sources, holdout, visit)
         self._scenes[key] = batches
         while len(self._scenes) > SCENES_KEPT:
             self._scenes.popitem(last=False)

@@ -7,21 +7,47 @@ whether an earlier extraction still holds; no handler is needed, and nothing of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 
 import bpy
 
 from .frame import MAX_OBJECT_ID, ObjectEntry, scene_error
 
-__all__ = ["HOLDOUT_ID", "ShownSurface", "Visibility", "shown_in_render", "shown_in_viewport", "walk"]
+__all__ = [
+    "HOLDOUT_ID",
+    "Evaluated",
+    "ShownSurface",
+    "Visibility",
+    "render_enabled",
+    "shown_in_render",
+    "shown_in_viewport",
+    "walk",
+]
 
 HOLDOUT_ID = 65535
 """Drawn by surfaces that only hide what is behind them; such pixels become background."""
 
 Visibility = Callable[[bpy.types.DepsgraphObjectInstance], bool]
 MeshVisitor = Callable[[int, bpy.types.Object], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """What is walked: a dependency graph, and which of its instances are shown.
+
+    stand_ins: copies of objects in it, by ``session_uid``, with the objects that they stand for.
+    """
+
+    depsgraph: bpy.types.Depsgraph
+    visible: Visibility
+    stand_ins: Mapping[int, bpy.types.Object] = field(default_factory=dict)
+
+    def original(self, thing: bpy.types.Object) -> bpy.types.Object:
+        """The file's own object that an evaluated one is of."""
+        found = thing.original
+        return self.stand_ins.get(found.session_uid, found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +63,9 @@ class ShownSurface:
 
 
 def walk(
-    depsgraph: bpy.types.Depsgraph, visible: Visibility, holdout: Callable[[bpy.types.Object], bool], visit: MeshVisitor
+    sources: Sequence[Evaluated], holdout: Callable[[bpy.types.Object], bool], visit: MeshVisitor
 ) -> list[ShownSurface]:
-    """All surfaces of ``depsgraph`` for which ``visible`` is true, in the graph's order, numbered from 1.
+    """All surfaces that ``sources`` show, in the order of their graphs, numbered from 1.
 
     visit: called once for every mesh met, with its uid and an evaluated object that carries it (valid only during the
     call); says whether it has faces. What has none isn't shown.
@@ -47,15 +73,16 @@ def walk(
     """
     shown: list[ShownSurface] = []
     solid: dict[int, bool] = {}
-    for instance in depsgraph.object_instances:
-        thing = instance.object
-        if thing.type != "MESH" or not visible(instance):
-            continue
-        mesh_uid = int(thing.data.session_uid)
-        if mesh_uid not in solid:
-            solid[mesh_uid] = visit(mesh_uid, thing)
-        if solid[mesh_uid]:
-            shown.append(_surface(instance, mesh_uid, len(shown) + 1, holdout))
+    for source in sources:
+        for instance in source.depsgraph.object_instances:
+            thing = instance.object
+            if thing.type != "MESH" or not source.visible(instance):
+                continue
+            mesh_uid = int(thing.data.session_uid)
+            if mesh_uid not in solid:
+                solid[mesh_uid] = visit(mesh_uid, thing)
+            if solid[mesh_uid]:
+                shown.append(_surface(source, instance, mesh_uid, len(shown) + 1, holdout))
     if len(shown) > MAX_OBJECT_ID:
         raise scene_error(
             f"the view shows {len(shown)} surfaces; at most {MAX_OBJECT_ID} can be told apart. Hide some.", field="view"
@@ -64,13 +91,14 @@ def walk(
 
 
 def _surface(
+    source: Evaluated,
     instance: bpy.types.DepsgraphObjectInstance,
     mesh_uid: int,
     number: int,
     holdout: Callable[[bpy.types.Object], bool],
 ) -> ShownSurface:
-    original = instance.object.original
-    owner = instance.parent.original if instance.is_instance and instance.parent else original
+    original = source.original(instance.object)
+    owner = source.original(instance.parent) if instance.is_instance and instance.parent else original
     foreign = owner != original
     entry = ObjectEntry(
         id=number,
@@ -100,9 +128,9 @@ def shown_in_viewport(space: bpy.types.SpaceView3D) -> Visibility:
     return visible
 
 
-def shown_in_render(view_layer: bpy.types.ViewLayer) -> Visibility:
-    """What is both evaluated for viewports and enabled for renders, directly visible to the camera."""
-    enabled = _render_enabled(view_layer)
+def shown_in_render(enabled: Mapping[int, bpy.types.Object]) -> Visibility:
+    """What is directly visible to the camera, of the objects ``enabled`` and what they instance; by uid, stand-ins'
+    own included."""
 
     def visible(instance: bpy.types.DepsgraphObjectInstance) -> bool:
         thing = instance.object.original
@@ -114,15 +142,15 @@ def shown_in_render(view_layer: bpy.types.ViewLayer) -> Visibility:
     return visible
 
 
-def _render_enabled(view_layer: bpy.types.ViewLayer) -> set[int]:
-    """Uids of the objects that some chain of collections brings into the render of this view layer."""
-    enabled: set[int] = set()
+def render_enabled(view_layer: bpy.types.ViewLayer) -> dict[int, bpy.types.Object]:
+    """The objects that some chain of collections brings into the render of this view layer, by ``session_uid``."""
+    enabled: dict[int, bpy.types.Object] = {}
 
     def enter(layer: bpy.types.LayerCollection) -> None:
         if layer.collection.hide_render:
             return
         if not layer.exclude and not layer.indirect_only:
-            enabled.update(thing.session_uid for thing in layer.collection.objects if not thing.hide_render)
+            enabled.update((thing.session_uid, thing) for thing in layer.collection.objects if not thing.hide_render)
         for child in layer.children:
             enter(child)
 

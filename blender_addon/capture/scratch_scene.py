@@ -8,11 +8,13 @@ from contextlib import contextmanager
 import bpy
 from scumble_shared.errors import ErrorCode, ScumbleError
 
-__all__ = ["scratch_scene", "silent_render"]
+__all__ = ["scratch_scene", "silent_render", "unheard"]
 
 NAME = "Scumble Capture"
 
 _HANDLERS = (
+    "depsgraph_update_pre",
+    "depsgraph_update_post",
     "render_init",
     "render_pre",
     "render_post",
@@ -53,11 +55,18 @@ def silent_render(scene: bpy.types.Scene, write: bool = False) -> None:
     """
     if bpy.app.is_job_running("RENDER"):
         raise ScumbleError(ErrorCode.BUSY, "Blender is rendering; try again when it has finished.", retryable=True)
+    with unheard():
+        bpy.ops.render.render(scene=scene.name, write_still=write)
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Nobody's handlers are called for what is done to a scratch scene."""
     heard = {name: list(getattr(bpy.app.handlers, name)) for name in _HANDLERS if hasattr(bpy.app.handlers, name)}
     try:
         for name in heard:
             getattr(bpy.app.handlers, name).clear()
-        bpy.ops.render.render(scene=scene.name, write_still=write)
+        yield
     finally:
         for name, handlers in heard.items():
             getattr(bpy.app.handlers, name).extend(handlers)

@@ -36,6 +36,7 @@ SKIPPED = frozenset(
         "original",
         "bl_rna",
         "depsgraph",  # made by evaluation
+        "tag",  # scratch space of Blender's own tools: "initial state is undefined"
         "users",  # counted below, where it means something
         "session_uid",
         "loop_triangles",  # caches of the mesh's own data

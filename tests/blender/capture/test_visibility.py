@@ -6,6 +6,7 @@ import bpy
 import numpy as np
 import pytest
 from capture import scenes
+from capture.fingerprint import differences, fingerprint
 from mathutils import Matrix
 
 from blender_addon import capture
@@ -45,6 +46,105 @@ def test_disabled_for_renders(method, pair):
 def test_in_a_collection_disabled_for_renders(method, pair):
     into_collection(pair[0]).hide_render = True
     assert seen(method) == {"Back"}
+
+
+def hide_from_viewports(thing: bpy.types.Object, how: str) -> None:
+    if how == "eye":
+        thing.hide_set(True)
+    elif how == "object":
+        thing.hide_viewport = True
+    elif how == "collection":
+        into_collection(thing).hide_viewport = True
+    elif how == "collection's eye":
+        into_collection(thing)
+        bpy.context.view_layer.layer_collection.children[0].hide_viewport = True
+    else:
+        hide_from_viewports(thing, "eye")
+        hide_from_viewports(thing, "object")
+
+
+HIDDEN = ("eye", "object", "collection", "collection's eye", "eye and object")
+
+
+@pytest.mark.parametrize("how", HIDDEN)
+def test_hidden_in_viewports_only_a_render_shows_it(method, pair, how):
+    """With its own name and id, evaluated with its modifiers, and the file as it was before."""
+    pair[0].modifiers.new("Array", "ARRAY").count = 3
+    everything = capture.capture_camera(bpy.context.scene, width=48, height=48, method=method)
+    hide_from_viewports(pair[0], how)
+    bpy.context.view_layer.update()
+    before = fingerprint()
+    hidden = capture.capture_camera(bpy.context.scene, width=48, height=48, method=method)
+    assert differences(before, fingerprint()) == []
+    assert all(hidden.ids_of(thing.session_uid) for thing in pair)
+    np.testing.assert_allclose(hidden.depth, everything.depth, rtol=1e-5)
+    names = [{entry.id: entry.name for entry in frame.objects} for frame in (everything, hidden)]
+    assert {entry.name for entry in hidden.objects} == {"Front", "Back"}
+    for row, other in zip(everything.object_id.flat, hidden.object_id.flat, strict=True):
+        assert names[0].get(row) == names[1].get(other)
+
+
+@pytest.mark.parametrize("how", HIDDEN)
+def test_hidden_in_viewports_and_disabled_for_renders(method, pair, how):
+    hide_from_viewports(pair[0], how)
+    pair[0].hide_render = True
+    assert seen(method) == {"Back"}
+
+
+def test_a_parent_hidden_in_viewports_moves_its_children_all_the_same(method, pair):
+    parent = scenes.add_object("Parent", None)
+    pair[0].parent = parent
+    parent.location = (50.0, 0.0, 0.0)
+    for thing in (parent, pair[0]):
+        thing.hide_viewport = True
+    assert seen(method) == {"Back"}
+    parent.location = (0.0, 0.0, 0.0)
+    assert seen(method) == {"Front", "Back"}
+
+
+def test_what_is_hidden_in_viewports_is_simplified_as_the_scene_is(method, pair):
+    pair[0].modifiers.new("Subdivision", "SUBSURF").levels = 3
+    render = bpy.context.scene.render
+    render.use_simplify, render.simplify_subdivision = True, 0
+    pair[0].hide_viewport = True
+    frame = capture.capture_camera(bpy.context.scene, width=48, height=48, method=method)
+    box = frame.object_id == frame.ids_of(pair[0].session_uid)[0]
+    assert frame.depth[box].max() - frame.depth[box].min() < 1e-4  # a flat front, not a round one
+
+
+def test_text_hidden_in_viewports_is_seen_as_the_mesh_it_makes(method, pair):
+    curve = bpy.data.curves.new("Text", "FONT")
+    curve.body, curve.extrude = "I", 0.2
+    text = scenes.add_object("Text", curve, Matrix.Translation((-2.0, -3.0, 0.0)) @ Matrix.Rotation(1.57, 4, "X"))
+    text.hide_viewport = True
+    assert seen(method) == {"Front", "Back", "Text"}
+
+
+def test_an_instancer_hidden_in_viewports_shows_its_instances(method, pair):
+    collection = into_collection(pair[0])
+    bpy.context.view_layer.layer_collection.children[0].exclude = True
+    stand = scenes.add_object("Stand", None)
+    stand.instance_type, stand.instance_collection = "COLLECTION", collection
+    stand.hide_viewport = True
+    frame = capture.capture_camera(bpy.context.scene, width=48, height=48, method=method)
+    (entry,) = (entry for entry in frame.objects if entry.name == "Front")
+    assert (entry.instancer, entry.instancer_uid) == ("Stand", stand.session_uid)
+    assert seen(method) == {"Front", "Back"}
+
+
+def test_nobody_hears_of_what_is_evaluated_aside(method, pair):
+    pair[0].hide_viewport = True
+    bpy.context.view_layer.update()
+    heard = []
+    handlers = [bpy.app.handlers.depsgraph_update_pre, bpy.app.handlers.depsgraph_update_post]
+    for handler in handlers:
+        handler.append(lambda scene, *_: heard.append(scene.name))
+    try:
+        assert seen(method) == {"Front", "Back"}
+    finally:
+        for handler in handlers:
+            handler.pop()
+    assert set(heard) <= {"Scene"}
 
 
 def test_in_a_second_collection_that_is_enabled(method, pair):
