@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scumble_shared.errors import ErrorInfo
+from scumble_shared.job import TextureJob
 from scumble_shared.messages import Capabilities
 
 from .jobs import JobRecord, JobState
@@ -86,11 +87,23 @@ def progress_text(record: JobRecord) -> str:
     if record.state is JobState.WAITING and not record.stage:
         return f"Waiting, {record.position} before it" if record.position else "Waiting"
     text = STAGES.get(record.stage, record.stage.capitalize() or "Working")
-    if record.steps:
+    if record.stage == "denoising" and isinstance(record.job, TextureJob):
+        text += _views_and_steps(record.job, record.step, record.steps)
+    elif record.steps:
         text += f" {record.step}/{record.steps}"
     if record.eta is not None:
         text += f", {_duration(record.eta)} left"
     return text
+
+
+def _views_and_steps(job: TextureJob, step: int, steps: int) -> str:
+    """Views that are made one by one are counted, and their steps from the first of each."""
+    free = sum(view.image is None for view in job.views)
+    if job.method != "sequential" or not free or not steps:
+        return f" {free} views {step}/{steps}" if free else f" {step}/{steps}"
+    each = max(1, steps // free)
+    view = min(max(step - 1, 0) // each, free - 1)
+    return f" view {view + 1}/{free}, step {step - view * each}/{each}"
 
 
 def sentence(error: ErrorInfo) -> str:

@@ -74,9 +74,10 @@ _PREVIEW_FRAGMENT = (
     + """
 void main()
 {
-  float all_parts = part.x + part.y + part.z;
-  vec3 mixed = part.x * texture(views, first).rgb + part.y * texture(views, second).rgb
-             + part.z * texture(views, third).rgb;
+  vec4 a = texture(views, first), b = texture(views, second), c = texture(views, third);
+  vec3 parts = part * vec3(a.a, b.a, c.a);
+  float all_parts = parts.x + parts.y + parts.z;
+  vec3 mixed = parts.x * a.rgb + parts.y * b.rgb + parts.z * c.rgb;
   vec3 seen = all_parts > 0.001 ? mixed / all_parts : vec3(0.35);
   drawn = to_framebuffer(vec4(seen, 1.0));
 }
@@ -97,7 +98,7 @@ class Drawing:
         self._lines: gpu.types.GPUBatch | None = None
 
     def set_preview(self, pixels: NDArray[np.float32]) -> None:
-        """pixels: float32 h x w x 4, bottom row first: all views side by side."""
+        """pixels: float32 h x w x 4, bottom row first: all views side by side; alpha 0 for those not begun."""
         height, width, _ = pixels.shape
         flat = np.ascontiguousarray(pixels).reshape(-1)
         buffer = gpu.types.Buffer("FLOAT", flat.size, flat)

@@ -11,6 +11,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 from scumble_shared.job import TextureJob
+from scumble_shared.placement import sheet_columns
 
 from ..jobs import JobRecord
 from ..preferences import preferences
@@ -19,6 +20,7 @@ from .draw import Drawing
 from .planning import Plan
 
 __all__ = [
+    "begun_only",
     "clear",
     "clear_coverage",
     "coverage_plan",
@@ -85,7 +87,26 @@ def show_preview(record: JobRecord, pixels: object) -> None:
         return
     if _state.shown is None or _state.shown.job_id != record.id:
         _state.shown = _Shown(plan, record.id)
-    _state.shown.pixels = pixels
+    _state.shown.pixels = begun_only(record, pixels)
+
+
+def begun_only(record: JobRecord, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The sheet with alpha 0 for views that wait for their turn, where they are made one by one."""
+    job: TextureJob = record.job
+    if job.method != "sequential" or not record.steps:
+        return pixels
+    free = [index for index, view in enumerate(job.views) if view.image is None]
+    waiting = free[(record.step - 1) * len(free) // record.steps + 1 :]
+    camera = job.views[0].camera
+    columns = sheet_columns(len(job.views), camera.width, camera.height)
+    rows = -(-len(job.views) // columns)
+    sheet = pixels.copy()
+    height, width = sheet.shape[0] // rows, sheet.shape[1] // columns
+    for index in waiting:
+        row, column = divmod(index, columns)
+        below = (rows - 1 - row) * height
+        sheet[below : below + height, column * width : (column + 1) * width, 3] = 0.0
+    return sheet
 
 
 def forget(job_id: str) -> None:

@@ -87,7 +87,7 @@ def paint_sequentially(painting: Painting) -> tuple[dict[int, AnyArray], dict[st
         shown = _shown(plan, pictures, done, index, job.angle_exponent)
         share = (GENERATED - ENCODED) / len(free)
         span = (ENCODED + share * place, ENCODED + share * (place + 1))
-        contact = Contact(model, painting.hooks, span, [index], latents)
+        contact = Contact(model, painting.hooks, span, [index], latents, (place, len(free)))
         latents[index] = _denoised(painting, index, shown, noise[index : index + 1], generators[index], contact)[0]
         made[index] = _pasted(decode(model, latents[index : index + 1])[0], shown, model.scale // 2)
         pictures[index] = to_unit_range(made[index])[0].to(pictures.device)

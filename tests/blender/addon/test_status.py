@@ -57,6 +57,28 @@ def test_a_waiting_job_tells_its_place(status, record):
     assert status.progress_text(record()) == "Waiting"
 
 
+@pytest.mark.parametrize(
+    ("method", "step", "text"),
+    [
+        ("synchronised", 3, "Painting 2 views 3/20"),
+        ("sequential", 3, "Painting view 1/2, step 3/10"),
+        ("sequential", 10, "Painting view 1/2, step 10/10"),
+        ("sequential", 11, "Painting view 2/2, step 1/10"),
+    ],
+)
+def test_a_texture_tells_its_views_and_steps(extension, status, method, step, text):
+    from scumble_shared.camera import Camera
+    from scumble_shared.job import TextureJob, TextureView
+
+    jobs = importlib.import_module(f"{MODULE}.jobs")
+    unit = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+    camera = Camera(unit, unit, 8, 8, 0.1, 1.0)
+    views = (TextureView(camera), TextureView(camera, image="f" * 64), TextureView(camera))
+    job = TextureJob("x", (), views=views, method=method)
+    running = jobs.JobRecord("1", job, jobs.Target(0), jobs.JobState.RUNNING, stage="denoising", step=step, steps=20)
+    assert status.progress_text(running) == text
+
+
 @pytest.mark.parametrize(("eta", "words"), [(5.4, "5 s left"), (59.4, "59 s left"), (125.0, "2 min 5 s left")])
 def test_a_running_job_tells_stage_steps_and_time(status, record, eta, words):
     text = status.progress_text(record(stage="denoising", step=3, steps=20, eta=eta))

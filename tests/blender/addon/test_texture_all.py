@@ -13,7 +13,7 @@ import pytest
 from mathutils import Matrix
 from scumble_shared.camera import Camera, look_at, orthographic, perspective
 from scumble_shared.errors import ScumbleError
-from scumble_shared.job import TextureJob
+from scumble_shared.job import TextureJob, TextureView
 from scumble_shared.placement import MIN_COSINE, Sphere, place, sheet_columns
 
 MODULE = "bl_ext.user_default.scumble"
@@ -636,6 +636,19 @@ def test_a_preview_lies_on_the_surface_where_the_views_show_it(part, wish, draw,
     wrong = np.abs(pixels[..., :3] - wanted).max(-1)[hit]
     assert np.median(wrong) < 0.02
     assert np.percentile(wrong, 98) < 0.08
+
+
+def test_views_that_wait_for_their_turn_are_not_mixed_in(part, module, wish, cube):
+    live, jobs = part("live"), module("jobs")
+    views = tuple(TextureView(AHEAD, image="f" * 64 if index == 1 else None) for index in range(5))
+    job = TextureJob("x", (), views=views, method="sequential")
+    sheet = np.ones((20, 30, 4), np.float32)  # three columns, two rows
+    for step, shown in ((1, [0, 1]), (10, [0, 1]), (11, [0, 1, 2]), (40, [0, 1, 2, 3, 4])):
+        record = jobs.JobRecord("1", job, jobs.Target(0), step=step, steps=40)
+        alpha = live.begun_only(record, sheet)[::-1, :, 3].reshape(2, 10, 3, 10)[:, 5, :, 5].ravel()
+        assert np.flatnonzero(alpha[:5]).tolist() == shown
+        together = replace(record, job=replace(job, method="synchronised"))
+        assert live.begun_only(together, sheet) is sheet
 
 
 def test_coverage_of_a_cube_seen_from_the_front_is_a_sixth(part, wish, cube):

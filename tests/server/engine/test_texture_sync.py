@@ -17,7 +17,7 @@ from scumble_server.engine.samplers import make_scheduler
 from scumble_server.engine.texture_sequential import _shown
 from scumble_server.engine.texture_views import WorkView, control_images, work_views
 from scumble_server.texturing.mesh import Mesh
-from scumble_server.texturing.shapes import torus, uv_sphere
+from scumble_server.texturing.shapes import cube, torus, uv_sphere
 from scumble_server.texturing.sync import SyncSchedule, plan_sync
 from scumble_server.texturing.synthetic import marble, photograph
 from scumble_server.texturing.views import place
@@ -199,6 +199,21 @@ def test_generated_views_agree_better_for_it(models_folder, method, share):
         output = executor.run(job, tensors, Hooks()).tensors
         found[name] = disagreement(here, [output[f"view/{i}"] for i in range(3)])
     assert found["together"] < share * found["apart"]
+
+
+def test_steps_are_counted_over_all_views_of_a_sequence(models_folder):
+    shape = cube()
+    camera = place([shape.mesh()], 0.0, 0.0, (64, 64)).camera
+    tensors = {"v": shape.vertices, "t": shape.triangles, "n": shape.normals, "u": shape.uvs}
+    ref = MeshRef("Box", 1, pack_matrix(np.eye(4)), "v", "t", "n", "u")
+    views = (TextureView(camera),) * 3
+    job = TextureJob("moss", (ref,), model="tiny", views=views, num_inference_steps=2, texture_size=16)
+    for method, told in {"sequential": [(step, 6) for step in range(1, 7)], "synchronised": [(1, 2), (2, 2)]}.items():
+        hooks = Hooks()
+        EngineExecutor((models_folder,), "cpu").run(replace(job, method=method), tensors, hooks)
+        assert [(step, steps) for stage, step, steps, _ in hooks.stages if stage == "denoising"] == told
+        fractions = [fraction for *_, fraction in hooks.stages if fraction is not None]
+        assert fractions == sorted(fractions)
 
 
 class TestSequence:

@@ -31,15 +31,20 @@ class Preview(Extension):
         self._spent = self._latest = 0.0
 
     def after_step(self, step: Step, latents: torch.Tensor) -> torch.Tensor:
-        done = step.index + 1
-        fraction = self._first + (self._last - self._first) * done / step.count
-        self._hooks.progress("denoising", done, step.count, fraction)
-        if done < step.count and self._hooks.wants_preview() and self._is_affordable():
+        last = step.index + 1 == step.count
+        fraction = self._first + (self._last - self._first) * (step.index + 1) / step.count
+        done, count = self.told(step)
+        self._hooks.progress("denoising", done, count, fraction)
+        if not last and self._hooks.wants_preview() and self._is_affordable():
             start = time.perf_counter()
-            self._hooks.preview(preview_image(self._model, self.picture(step.clean())), done, step.count)
+            self._hooks.preview(preview_image(self._model, self.picture(step.clean())), done, count)
             self._latest = time.perf_counter() - start
             self._spent += self._latest
         return latents
+
+    def told(self, step: Step) -> tuple[int, int]:
+        """Steps done and steps in all, as somebody who waits counts them."""
+        return step.index + 1, step.count
 
     def picture(self, clean: torch.Tensor) -> torch.Tensor:
         """Which of the clean latents, B x C x h x w, are shown; 1 x C x h' x w'."""

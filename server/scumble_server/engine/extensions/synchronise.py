@@ -50,11 +50,18 @@ class Contact(Preview):
         span: tuple[float, float],
         free: Sequence[int],
         known: torch.Tensor,
+        turn: tuple[int, int] = (0, 1),
     ) -> None:
-        """span: fraction of the whole job before and after the loop. free, known: as for :class:`Synchronise`."""
+        """span: fraction of the whole job before and after the loop. free, known: as for :class:`Synchronise`.
+        turn: which loop of how many, where views are made in several."""
         super().__init__(model, hooks, *span)
         self._free = list(free)
         self._known = known
+        self._turn = turn
+
+    def told(self, step: Step) -> tuple[int, int]:
+        turn, turns = self._turn
+        return turn * step.count + step.index + 1, turns * step.count
 
     def picture(self, clean: torch.Tensor) -> torch.Tensor:
         views = self._known.to(clean.device, clean.dtype, copy=True)
