@@ -74,10 +74,11 @@ class GpuPath:
         shown, batches = self._batches(sources, holdout)
         drawn = sorted(shown, key=lambda surface: surface.mesh_uid)
         target = self._target(camera.width, camera.height)
-        with _plain_state(), target.framebuffer.bind():
-            target.clear()
+        framebuffer = target.framebuffer()
+        with _plain_state(), framebuffer.bind():
+            target.clear(framebuffer)
             blocks = self._draw(drawn, batches, camera)
-            target.read()
+            target.read(framebuffer)
             blocks.clear()
         self.latest = tuple(DrawnSurface(batches[surface.mesh_uid], surface.entry) for surface in drawn)
         return target.unpack(shown)
@@ -138,26 +139,29 @@ class GpuPath:
 
 
 class _Target:
-    """A framebuffer of one size, and the memory it is read into."""
+    """Textures of one size to draw into, and the memory they are read into."""
 
     def __init__(self, width: int, height: int) -> None:
         self._size = (width, height)
         self._normal_depth = gpu.types.GPUTexture(self._size, format="RGBA32F")
         self._ids = gpu.types.GPUTexture(self._size, format="R32F")
         self._z = gpu.types.GPUTexture(self._size, format="DEPTH_COMPONENT32F")
-        self.framebuffer = gpu.types.GPUFrameBuffer(depth_slot=self._z, color_slots=[self._normal_depth, self._ids])
         self._normal_depth_pixels = np.zeros((height, width, 4), np.float32)
         self._id_pixels = np.zeros((height, width, 1), np.float32)
 
-    def clear(self) -> None:
+    def framebuffer(self) -> gpu.types.GPUFrameBuffer:
+        """Made anew each time: it belongs to the window that Blender draws in now, unlike all else on the GPU."""
+        return gpu.types.GPUFrameBuffer(depth_slot=self._z, color_slots=[self._normal_depth, self._ids])
+
+    def clear(self, framebuffer: gpu.types.GPUFrameBuffer) -> None:
         self._normal_depth.clear(format="FLOAT", value=(0.0, 0.0, 0.0, float("inf")))
         self._ids.clear(format="FLOAT", value=(0.0,))
-        self.framebuffer.clear(depth=1.0)
+        framebuffer.clear(depth=1.0)
 
-    def read(self) -> None:
+    def read(self, framebuffer: gpu.types.GPUFrameBuffer) -> None:
         for slot, pixels in enumerate((self._normal_depth_pixels, self._id_pixels)):
             into = gpu.types.Buffer("FLOAT", pixels.shape, pixels)
-            self.framebuffer.read_color(0, 0, *self._size, pixels.shape[2], slot, "FLOAT", data=into)
+            framebuffer.read_color(0, 0, *self._size, pixels.shape[2], slot, "FLOAT", data=into)
 
     def unpack(self, shown: list[ShownSurface]) -> RawGeometry:
         """Blender's rows start at the bottom; they are turned here, once."""

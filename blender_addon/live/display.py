@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 import bpy
 import numpy as np
@@ -35,6 +36,7 @@ class Display:
         self._times = times
         self._frame: Frame | None = None
         self._paint: SurfacePaint | None = None
+        self._shown_version = 0  # of the scene in the picture; things may have moved in the view since
         self._visible: Visible = {}
         self._visible_key: tuple[object, ...] = ()
         self._handle: object = None
@@ -55,9 +57,16 @@ class Display:
         surface_shader.forget()
         tag_viewports()
 
-    def show(self, job_id: str, frame: Frame, pixels: NDArray[np.float32], look: overlay.Look) -> None:
-        """pixels: float32 H x W x 4, bottom row first; a preview, or the picture itself."""
+    def confirm(self, since: int) -> None:
+        """Nothing has changed to be seen since ``version`` was ``since``: a picture of then shows what is now."""
+        if self._shown_version >= since:
+            self._shown_version = self._version()
+            tag_viewports()
+
+    def show(self, job_id: str, frame: Frame, version: int, pixels: NDArray[np.float32], look: overlay.Look) -> None:
+        """version: of the scene in ``frame``. pixels: float32 H x W x 4, bottom row first; a preview or a result."""
         camera = frame.job.view.camera
+        self._shown_version = max(version, self._shown_version if frame is self._frame else 0)
         overlay.show_pixels(job_id, camera, pixels, frame.covered, look)
         if self._paint is None or frame is not self._frame:
             self._frame = frame
@@ -77,11 +86,13 @@ class Display:
         begin = time.perf_counter()
         options = context.scene.scumble.live
         look = look_of(options)
-        overlay.set_look(look)  # drawn next, as this is after the view's contents and that is after everything
+        overlay.set_look(look)  # what is drawn next, as this comes after the view's contents and that after everything
         view = _view_of(context.region, context.region_data)
         camera = self._frame.job.view.camera
-        over = overlay.place(camera, view.perspective, context.region.width, context.region.height) is not None
-        if options.on_surface and not (over and overlay.is_shown()):
+        fits = overlay.place(camera, view.perspective, context.region.width, context.region.height) is not None
+        over = fits and overlay.is_shown() and self._shown_version == self._version()
+        if options.on_surface and not over:
+            overlay.set_look(replace(look, opacity=0.0))
             self._look_where_things_stand(context)
             self._paint.draw(view, look, self._pose)
         self._times.append(time.perf_counter() - begin)

@@ -43,7 +43,10 @@ FIRST_GUESS = 1.0
 
 @dataclass(slots=True)
 class _Sent:
+    """version: of the scene, as the watch counts. at: when."""
+
     frame: Frame
+    version: int
     quality: Quality
     refine: bool
     at: float
@@ -72,6 +75,7 @@ class Painter:
         self._sent: dict[str, _Sent] = {}
         self._draft: Frame | None = None  # of the newest draft
         self._draft_quality: Quality | None = None
+        self._draft_version = 0  # of the scene in it
         self._ended_at = 0.0
         self._refused: tuple[object, ...] = ()  # settings with which the last job failed for good
         self._watch = Watch(self._wake)
@@ -264,6 +268,7 @@ class Painter:
         self._tell("")
         if frame is None:
             self._schedule.unchanged(time.perf_counter(), time.perf_counter() - begin)
+            self._shown_is_current()
         else:
             self._submit(start, frame, quality, begin)
         spent = time.perf_counter() - begin
@@ -288,11 +293,19 @@ class Painter:
         record = session().submit(made.job, made.tensors, made.target, previews=previews)
         now = time.perf_counter()
         self._schedule.submitted(now, record.id, start, expected, now - begin)
-        self._sent[record.id] = _Sent(frame, quality, start.refine, now)
+        self._sent[record.id] = _Sent(frame, self._watch.version, quality, start.refine, now)
         self.submitted += 1
         results.preview_watchers[record.id] = self._show_preview
         if not start.refine:
-            self._draft, self._draft_quality = frame, quality
+            self._draft, self._draft_quality, self._draft_version = frame, quality, self._watch.version
+
+    def _shown_is_current(self) -> None:
+        """What the newest draft shows, or its refine, is what is to be seen, whatever was thought to change."""
+        for sent in self._sent.values():
+            if sent.version >= self._draft_version:
+                sent.version = self._watch.version
+        self._display.confirm(self._draft_version)
+        self._draft_version = self._watch.version
 
     def _give_up(self, job_id: str) -> None:
         session().cancel(job_id)
@@ -329,12 +342,12 @@ class Painter:
 
     def _show_preview(self, record: JobRecord, pixels: object) -> None:
         if (sent := self._sent.get(record.id)) is not None:
-            self._display.show(record.id, sent.frame, pixels, self._look_wanted)
+            self._display.show(record.id, sent.frame, sent.version, pixels, self._look_wanted)
             self._schedule.shown(record.id)
 
     def _finish(self, record: JobRecord, sent: _Sent, now: float) -> None:
         painting: Painting = record.prepared
-        self._display.show(record.id, sent.frame, painting.shown, self._look_wanted)
+        self._display.show(record.id, sent.frame, sent.version, painting.shown, self._look_wanted)
         self._schedule.shown(record.id)
         self.latest, self.refined = record, sent.refine or sent.quality == self._controller.full
         self.pictures += 1

@@ -54,6 +54,22 @@ vec3 to_linear(vec3 color)
   return mix(color / 12.92, pow((color + 0.055) / 1.055, vec3(2.4)), greaterThan(color, vec3(0.04045)));
 }
 
+/* Of the four pixels of the capture around a place, those that saw as far, by how near they are: a soft edge. */
+float part_seen(vec2 place, float distance_away)
+{
+  ivec2 size = textureSize(depth, 0);
+  vec2 corner = place * vec2(size) - 0.5;
+  vec2 part = fract(corner);
+  float seen = 0.0;
+  for (int number = 0; number < 4; number++) {
+    ivec2 step_to = ivec2(number & 1, number >> 1);
+    ivec2 pixel = clamp(ivec2(floor(corner)) + step_to, ivec2(0), size - 1);
+    vec2 share = mix(1.0 - part, part, vec2(step_to));
+    seen += share.x * share.y * step(distance_away, texelFetch(depth, pixel, 0).r);
+  }
+  return seen;
+}
+
 void main()
 {
   vec4 look = paint.rows[LOOK_ROW + 5];
@@ -81,14 +97,13 @@ void main()
   float pixel = look.z * (has_perspective ? distance_away : 1.0);
   float slope = sqrt(max(1.0 - cosine * cosine, 0.0)) / max(abs(cosine), 0.1);
   float slack = distance_away * 0.001 + 1.5 * pixel * (1.0 + slope);
-  ivec2 size = textureSize(depth, 0);
-  float nearest = texelFetch(depth, clamp(ivec2(place * vec2(size)), ivec2(0), size - 1), 0).r;
-  if (distance_away > nearest + slack) {
+  float seen = part_seen(place, distance_away - slack);
+  if (seen <= 0.0) {
     discard; /* something was in front of it */
   }
 
   vec4 color = texture(picture, place);
-  color.a = look.x * smoothstep(0.05, 0.2, abs(cosine));
+  color.a = look.x * seen * smoothstep(0.05, 0.2, abs(cosine));
   painted = srgbTarget ? vec4(to_linear(color.rgb), color.a) : color;
 }
 """

@@ -8,4 +8,8 @@ from . import live, main
 
 __all__ = ["register", "unregister"]
 
-register, unregister = bpy.utils.register_classes_factory((*main.CLASSES, *live.CLASSES))
+# Sub-panels stand in the order they are registered in, and need their parent first.
+PARENT = main.CLASSES.index(main.SCUMBLE_PT_main) + 1
+CLASSES = (*main.CLASSES[:PARENT], *live.CLASSES, *main.CLASSES[PARENT:])
+
+register, unregister = bpy.utils.register_classes_factory(CLASSES)

@@ -104,7 +104,7 @@ def test_every_point_has_the_colour_the_picture_had_there(surface, look, extent)
     inner = hit & (np.abs(points[..., :2]) < 1.8).all(axis=-1)
     assert inner.sum() > 300
     assert np.abs(result[inner][:, :2] - wanted[inner]).max() < 0.02
-    assert (result[inner][:, 3] == 1.0).all()
+    assert (result[inner][:, 3] > 0.999).all()
     assert (result[~hit] == 0.0).all()
 
 
@@ -178,7 +178,7 @@ def test_opacity_and_wipe(surface, look):
     faint = seen(surface, paint, view, lens(), look(opacity=0.5))
     assert np.abs(faint[2:-2, 2:-2, 0] - 0.5).max() < 0.01
     half = seen(surface, paint, view, lens(), look(wipe=0.5))
-    assert (half[2:-2, 2 : SIDE // 2 - 1, 3] == 1.0).all()
+    assert (half[2:-2, 2 : SIDE // 2 - 1, 3] > 0.999).all()
     assert (half[:, SIDE // 2 + 1 :] == 0.0).all()
 
 
