@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scumble_shared.camera import Camera
 from scumble_shared.placement import MIN_COSINE
 
-from .planning import Plan
+from .planning import CURRENT, Plan
 from .surface import BLENDED
 
 __all__ = ["Drawing", "camera_lines", "coverage_colors"]
@@ -137,21 +137,24 @@ class Drawing:
         return [*(np.ascontiguousarray(places[:, 2 * i : 2 * i + 2]) for i in range(BLENDED)), shares]
 
     def _draw_coverage(self, transform: Matrix) -> None:
-        if self._coverage is None or self._lines is None:
+        if self._coverage is None:
             layout = _coverage_format()
             colors = np.repeat(coverage_colors(self._plan), 3, 0)
             self._coverage = _batch(layout, self._positions, colors)
-            points = np.concatenate([camera_lines(camera, self._origin) for camera in self._plan.cameras])
-            lines = (points - self._origin).astype(np.float32)
+            # The frame of the view that is looked through would only lie round the viewport's edge.
+            cameras = [view.camera for view in self._plan.views if view.key != CURRENT]
+            points = [camera_lines(camera, self._origin) - self._origin for camera in cameras]
+            lines = np.concatenate([np.zeros((0, 3)), *points]).astype(np.float32)
             opaque = np.broadcast_to(np.float32(LINE_COLOR), (len(lines), 4)).copy()
-            self._lines = _batch(layout, lines, opaque, kind="LINES")
+            self._lines = _batch(layout, lines, opaque, kind="LINES") if len(lines) else None
         shader = _coverage_shader()
         gpu.state.depth_mask_set(False)
         gpu.state.blend_set("ALPHA")
         shader.bind()
         shader.uniform_float("transform", transform)
         self._coverage.draw(shader)
-        self._lines.draw(shader)
+        if self._lines is not None:
+            self._lines.draw(shader)
 
     def _transform(self, view: NDArray[np.floating], projection: NDArray[np.floating]) -> Matrix:
         """From positions about the origin to clip space, a little towards the eye."""

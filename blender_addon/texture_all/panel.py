@@ -52,7 +52,7 @@ class SCUMBLE_PT_texture(SidebarPanel, bpy.types.Panel):
         for index, view in enumerate(kept.views):
             line = column.row(align=True)
             line.prop(view, "locked", text="", icon="LOCKED" if view.locked else "UNLOCKED")
-            line.prop(view, "prompt", text="", placeholder=view.words)
+            line.prop(view, "prompt", text="", placeholder=f"{index + 1}: {view.words}")
             line.operator("scumble.texture_view_again", text="", icon="FILE_REFRESH").index = index
 
 

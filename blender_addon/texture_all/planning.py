@@ -19,7 +19,11 @@ from scumble_shared.tensor import AnyArray
 from ..capture import MeshArrays
 from .surface import Facets, Scanner, drawn_corners
 
-__all__ = ["GivenView", "Plan", "PlannedView", "Planner", "Wish", "make_plan"]
+__all__ = ["CURRENT", "GivenView", "Plan", "PlannedView", "Planner", "Wish", "make_plan"]
+
+
+CURRENT = "current"
+"""Key of the view that the artist looks through."""
 
 
 class _Stopped(Exception):

@@ -15,7 +15,7 @@ from ..capture.cameras import framing_of_scene_camera, viewport_camera
 from ..capture.frame import scene_error
 from ..identity import OWN_UV_MAP
 from ..request import viewport
-from .planning import GivenView, Wish
+from .planning import CURRENT, GivenView, Wish
 from .properties import SCUMBLE_PG_around
 
 __all__ = ["camera_view", "chosen_views", "surfaces", "surfaces_among", "wish_of"]
@@ -83,7 +83,7 @@ def chosen_views(context: bpy.types.Context, kinds: frozenset[str]) -> tuple[Giv
     around: SCUMBLE_PG_around = context.scene.scumble_around
     views = []
     if "CURRENT" in kinds:
-        views.append(GivenView("current", _current(context), around.current_prompt))
+        views.append(GivenView(CURRENT, _current(context), around.current_prompt))
     if "CAMERAS" in kinds:
         listed = [entry for entry in around.cameras if entry.camera is not None]
         if not listed:

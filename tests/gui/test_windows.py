@@ -65,3 +65,13 @@ def test_an_artists_first_minute(shared: Path, server: None) -> None:
     assert facts["generate"] == "done"
     assert facts["materials"]
     assert facts["materials_after_undo"] == []
+
+
+@pytest.mark.timeout(1200)
+def test_texturing_all_around(shared: Path, server: None) -> None:
+    facts = play(shared, "texture_all")
+    assert facts["coverage"] > 0.9
+    assert facts["forming"]
+    assert facts["materials_while_forming"] == 0
+    assert facts["materials"] == ["Scumble Suzanne"]
+    assert facts["materials_after_undo"] == []
