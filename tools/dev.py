@@ -91,9 +91,10 @@ def test(blender: str, rest: Sequence[str]) -> None:
 def bench(blender: str, rest: Sequence[str]) -> None:
     """All benchmarks this machine can run, as tables and as JSON files in benchmark_output/."""
     python = setup(blender if blender != "all" else "best", rest)[0]
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the server's workers have it
     for script in sorted((ROOT / "benchmarks").glob("*.py")):
         if script.stem not in ("report", "gpu"):
-            run([python if script.stem == "capture" else server_python(), script, *rest])
+            run([python if script.stem in ("capture", "blender_bake") else server_python(), script, *rest])
 
 
 def test_gui(blender: str, rest: Sequence[str]) -> None:

@@ -114,7 +114,7 @@ def spread(index: np.ndarray, position: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("add", [add_monkey, add_torus, add_box])
 def test_texels_are_where_blender_bakes_them(cycles, add, tmp_path: Path):
-    """To a hundredth of a texel: Blender looks a thousandth of one beside centres, so that edges through them are decided
+    """To a hundredth of a texel: Blender looks a thousandth of one beside centres, so that edges there are decided
     one way, and slanted UVs make more of that. Beyond it there is float32."""
     thing = add()
     bpy.context.view_layer.update()
