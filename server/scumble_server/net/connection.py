@@ -18,8 +18,9 @@ from scumble_shared.messages import ClientMessage, Identify
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
+from .arriving import CheckedTensor, check_upload, read_text
 from .mailbox import Mailbox, Outgoing
-from .session import CheckedTensor, Session, check_upload, read_text
+from .session import Session
 
 __all__ = ["CLOSE_NOT_IDENTIFIED", "CLOSE_TOO_SLOW", "Connection"]
 

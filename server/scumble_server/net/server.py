@@ -24,12 +24,13 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from ..service import JobService
+from .arriving import KnownTensors
 from .connection import Connection
 from .guard import Guard, Refusal, is_loopback
 from .journal import Journal
 from .mailbox import Mailbox
 from .metrics import Metrics
-from .session import KnownTensors, Session
+from .session import Session
 
 __all__ = ["EdgeOptions", "NetServer"]
 

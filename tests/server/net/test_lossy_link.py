@@ -14,9 +14,10 @@ from desk import Desk, paint
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from scumble_server.net.arriving import KnownTensors, check_upload, read_text
 from scumble_server.net.journal import Journal
 from scumble_server.net.mailbox import Mailbox
-from scumble_server.net.session import KnownTensors, Session, check_upload, read_text
+from scumble_server.net.session import Session
 from scumble_shared.client import UPLOAD_ATTEMPTS, Arrived, ClientSession, ClientState
 from scumble_shared.codec import RAW, Assembler, decode_binary, encode_frames, encode_text
 from scumble_shared.job import GenerateJob

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from desk import Desk, paint
+from scumble_server.net.arriving import KnownTensors, read_text
 from scumble_server.net.codecs import EDGE_CODECS
 from scumble_server.net.journal import Journal
 from scumble_server.net.mailbox import Mailbox
-from scumble_server.net.session import KnownTensors, Session, read_text
+from scumble_server.net.session import Session
 from scumble_shared.codec import encode_text
 from scumble_shared.errors import ErrorCode
 from scumble_shared.facts import TensorFacts

@@ -1,0 +1,98 @@
+"""Whether the meshes of a job can be textured, and how large and from what their textures are made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from .checks import Facts, check_range, check_tensor, invalid, quoted
+from .errors import ErrorCode, Remedy, ScumbleError
+from .job import MeshRef, ProjectJob, TextureJob, texture_names
+from .limits import Limits
+
+__all__ = ["check_textures"]
+
+ANGLE_EXPONENT_MAX = 64.0
+UDIM_RANGE = (1001, 2000)
+
+
+def check_textures(job: ProjectJob | TextureJob, limits: Limits, facts: Facts) -> None:
+    """Meshes, and how large and from what their textures are made."""
+    check_range(job.texture_size, 1, limits.texture_side, "job.texture_size")
+    check_range(job.angle_exponent, 0.0, ANGLE_EXPONENT_MAX, "job.angle_exponent")
+    if not job.meshes:
+        raise ScumbleError(
+            ErrorCode.SCENE,
+            "there is no mesh to texture",
+            field="job.meshes",
+            remedy=Remedy("Select at least one mesh object"),
+        )
+    check_range(len(job.meshes), 1, limits.meshes, "job.meshes")
+    triangles = sum(_check_mesh(mesh, f"job.meshes[{index}]", facts) for index, mesh in enumerate(job.meshes))
+    if triangles > limits.triangles:
+        raise ScumbleError(
+            ErrorCode.TOO_LARGE,
+            f"{triangles} triangles; at most {limits.triangles} are accepted",
+            field="job.meshes",
+            remedy=Remedy("Texture fewer objects at a time, or lower their subdivision"),
+        )
+    _check_unique([mesh.name for mesh in job.meshes], "name")
+    _check_unique([mesh.object_id for mesh in job.meshes], "object_id")
+    names = texture_names(job.meshes)
+    check_range(len(names), 1, limits.textures, "job.meshes")
+    _check_texture_names(names)
+    side = job.texture_size
+    if len(names) * side * side > limits.texture_pixels:
+        fitting = str(max(1, 2 ** int(math.log2(math.sqrt(limits.texture_pixels / len(names))))))
+        raise ScumbleError(
+            ErrorCode.TOO_LARGE,
+            f"{len(names)} textures of {side} x {side} are over {limits.texture_pixels} pixels together",
+            field="job.texture_size",
+            remedy=Remedy(f"Use textures of {fitting} x {fitting}"),
+        )
+    if job.base and len(job.base) != len(names):
+        raise invalid("job.base", f"{len(job.base)} pictures for {len(names)} textures")
+    for index, digest in enumerate(job.base):
+        check_tensor(digest, f"job.base[{index}]", ("uint8",), ((side, side, 4),), facts)
+
+
+def _check_mesh(mesh: MeshRef, path: str, facts: Facts) -> int:
+    """Number of triangles, 0 if not known."""
+    if not mesh.name:
+        raise invalid(f"{path}.name", "is empty")
+    check_range(mesh.object_id, 1, 65535, f"{path}.object_id")
+    if len(mesh.matrix_world) != 16 or not all(math.isfinite(value) for value in mesh.matrix_world):
+        raise invalid(f"{path}.matrix_world", "expected 16 finite numbers")
+    vertices = check_tensor(mesh.vertices, f"{path}.vertices", ("float32",), ((None, 3),), facts)
+    if vertices is not None and not vertices.finite:
+        raise invalid(f"{path}.vertices", "has NaN or inf")
+    triangles = check_tensor(mesh.triangles, f"{path}.triangles", ("int32",), ((None, 3),), facts)
+    count = triangles.shape[0] if triangles else None
+    check_tensor(mesh.normals, f"{path}.normals", ("float32",), ((count, 3, 3),), facts)
+    check_tensor(mesh.uvs, f"{path}.uvs", ("float32",), ((count, 3, 2),), facts)
+    _check_tiles(mesh.tiles, f"{path}.tiles")
+    return count or 0
+
+
+def _check_texture_names(names: Sequence[str]) -> None:
+    """A mesh may be called as another one's tile is."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise invalid("job.meshes", f"two textures would be called {quoted(name)}")
+        seen.add(name)
+
+
+def _check_tiles(tiles: tuple[int, ...], path: str) -> None:
+    for tile in tiles:
+        check_range(tile, *UDIM_RANGE, path)
+    if list(tiles) != sorted(set(tiles)):
+        raise invalid(path, "must be ascending, each tile once")
+
+
+def _check_unique(values: Sequence[object], name: str) -> None:
+    seen: dict[object, int] = {}
+    for index, value in enumerate(values):
+        if value in seen:
+            raise invalid(f"job.meshes[{index}].{name}", f"is the same as that of job.meshes[{seen[value]}]")
+        seen[value] = index
