@@ -12,7 +12,7 @@ from __future__ import annotations
 from .api import METHODS, capture_camera, capture_matrices, capture_view3d, drawn_surfaces, unregister
 from .frame import BUFFERS, GEOMETRY, CapturedFrame, MeshArrays, ObjectEntry
 from .gpu_path import DrawnSurface
-from .gpu_start import gpu_available
+from .gpu_start import gpu_available, ready_to_capture
 from .meshes import meshes
 
 __all__ = [
@@ -29,5 +29,6 @@ __all__ = [
     "drawn_surfaces",
     "gpu_available",
     "meshes",
+    "ready_to_capture",
     "unregister",
 ]

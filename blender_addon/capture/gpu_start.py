@@ -11,7 +11,7 @@ import gpu
 from ..compat import GPU_INIT_IN_BACKGROUND
 from .scratch_scene import scratch_scene, silent_render
 
-__all__ = ["gpu_available"]
+__all__ = ["gpu_available", "ready_to_capture"]
 
 _ready: bool | None = None
 
@@ -26,6 +26,18 @@ def gpu_available() -> bool:
     if _ready is None:
         _ready = not bpy.app.background or (_can_open_display() and _start() and _can_draw())
     return _ready
+
+
+def ready_to_capture() -> bool:
+    """False for the moment when Blender has no window to draw in: from a timer, after one was closed, until another is
+    redrawn. Asking is cheap."""
+    if not gpu_available():
+        return True  # Cycles needs no window
+    try:
+        gpu.types.GPUFrameBuffer()
+    except (RuntimeError, SystemError):
+        return False
+    return True
 
 
 def _can_open_display() -> bool:

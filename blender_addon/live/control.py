@@ -45,7 +45,7 @@ def start(context: bpy.types.Context) -> Painter:
     area = request.viewport(context) if context.scene.scumble.source == "VIEWPORT" else context.area
     ensure_connection()
     overlay.clear()
-    _painter = Painter(area.as_pointer() if area is not None else 0)
+    _painter = Painter(area.as_pointer() if area is not None else 0, stop)
     _painter.start()
     if _on_load not in bpy.app.handlers.load_pre:
         bpy.app.handlers.load_pre.append(_on_load)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import bpy
-from scumble_shared.errors import ScumbleError
+from scumble_shared.errors import ErrorCode, ErrorInfo, ScumbleError
 
 from .. import pump
 from ..apply import results
 from ..apply.overlay import Look
+from ..capture import ready_to_capture
 from ..choices import model_info
 from ..jobs import JobRecord, JobState
 from ..preferences import preferences
@@ -20,7 +22,7 @@ from ..session import ConnectionState
 from ..state import session
 from ..status import sentence, why_not_generate
 from .adapt import Controller, Quality, ladder
-from .display import Display, look_of
+from .display import Display, look_of, tag_viewports
 from .frames import Frame, at_place, look, same
 from .schedule import Cancel, Policy, Schedule, Start
 from .timing import Timings
@@ -54,12 +56,13 @@ class _Sent:
 
 
 class Painter:
-    """area_pointer: the viewport where it was begun (``Area.as_pointer``), 0 for any.
+    """area_pointer: the viewport where it was begun (``Area.as_pointer``), 0 for any. ended_by_error: called if it must
+    be stopped.
 
     latest: the newest finished job, with a :class:`Painting`. status: what it does, for the panel. pictures: finished.
     """
 
-    def __init__(self, area_pointer: int) -> None:
+    def __init__(self, area_pointer: int, ended_by_error: Callable[[], None]) -> None:
         self.timings = Timings()
         self.latest: JobRecord | None = None
         self.refined = False  # what is shown is of the artist's own quality
@@ -67,6 +70,7 @@ class Painter:
         self.paused = ""  # why
         self.trouble = ""  # why the view can't be painted as it is
         self._area_pointer = area_pointer
+        self._ended_by_error = ended_by_error
         self._schedule = Schedule()
         self._controller: Controller | None = None
         self._controller_key: tuple[object, ...] = ()
@@ -159,12 +163,23 @@ class Painter:
     def turn(self) -> None:
         """Everything there is to do now. Called from :func:`pump.step`, by our timer, the pump's or a script."""
         ours, self._busy = self._busy, True
+        finished = False
         try:
             self._take_turn()
+            finished = True
         finally:
             self._busy = ours
+            if not finished:
+                self._break_down()
         if not ours and not bpy.app.background and (wait := self._next_interval()) is not None:
             self._ensure_timer(wait)
+
+    def _break_down(self) -> None:
+        """An error nobody foresaw ends live mode, not Blender's timers; the system console has it."""
+        self._ended_by_error()
+        session().report(ErrorInfo(ErrorCode.INTERNAL, "live mode ended by an error; the system console tells which"))
+        if not bpy.app.background:
+            bpy.app.timers.register(pump.ensure_running, first_interval=FAST_INTERVAL)
 
     def _take_turn(self) -> None:
         begin = now = time.perf_counter()
@@ -179,8 +194,10 @@ class Painter:
             for action in self._schedule.decide(now):
                 if isinstance(action, Cancel):
                     self._give_up(action.job_id)
-                else:
+                elif ready_to_capture():
                     captured = self._begin(action)
+                else:
+                    tag_viewports()  # it will be decided again in the next turn
         self.timings.turns.append(time.perf_counter() - begin - captured)
 
     def _ensure_timer(self, seconds: float) -> None:

@@ -380,3 +380,22 @@ def test_turning_an_object_turns_it_in_the_picture(api, canvas):
         depths = [record.tensors[record.job.view.depth] for record in (before, view.record)]
     assert (np.isfinite(depths[0]) != np.isfinite(depths[1])).any()
     assert before.job.view.camera == view.record.job.view.camera
+
+
+def test_an_error_nobody_foresaw_ends_live_mode_and_nothing_else(api, canvas):
+    """Here: another script takes the scene's settings away."""
+    control = importlib.import_module(f"{MODULE}.live.control")
+    session = sys.modules[f"{MODULE}.state"].session()
+    settings = sys.modules[f"{MODULE}.properties"].SCUMBLE_PG_settings
+    view = api.live()
+    view.settle()
+    del bpy.types.Scene.scumble
+    try:
+        with pytest.raises(AttributeError):
+            api.step()
+        assert not control.is_on()
+        assert traces() == []
+        assert session.problem.code == "internal"
+        api.step()
+    finally:
+        bpy.types.Scene.scumble = bpy.props.PointerProperty(type=settings, name="Scumble")
