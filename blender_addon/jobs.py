@@ -135,6 +135,11 @@ class JobRegistry:
         if (record := self._records.get(job_id)) is not None:
             self._records[job_id] = replace(record, note=note)
 
+    def lighten(self, job_id: str) -> None:
+        """Let go of a job's pictures and buffers; all else is still known."""
+        if (record := self._records.get(job_id)) is not None:
+            self._records[job_id] = replace(record, prepared={}, tensors={})
+
     def live(self) -> tuple[JobRecord, ...]:
         return tuple(record for record in self._records.values() if not record.state.ended)
 

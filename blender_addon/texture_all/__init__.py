@@ -18,16 +18,24 @@ __all__ = ["register", "unregister"]
 _register_classes, _unregister_classes = bpy.utils.register_classes_factory((*operators.CLASSES, *panel.CLASSES))
 
 
+@bpy.app.handlers.persistent
+def _new_file(*_: object) -> None:
+    actions.stop_looking()
+    live.clear()
+
+
 def register() -> None:
     properties.register()
     _register_classes()
     live.register()
+    bpy.app.handlers.load_post.append(_new_file)
     results.appliers[TextureJob] = apply_texture_job
     results.preview_showers[TextureJob] = live.show_preview
 
 
 def unregister() -> None:
     actions.stop_looking()
+    bpy.app.handlers.load_post.remove(_new_file)
     del results.appliers[TextureJob], results.preview_showers[TextureJob]
     live.unregister()
     _unregister_classes()

@@ -23,10 +23,10 @@ from ..choices import control_kinds_of
 from ..connection.addressing import stand_in
 from ..jobs import MeshTarget, Target
 from ..request import SEED_LIMIT, Request, controls_of
-from .planning import GivenView, Plan, Wish
-from .properties import SCUMBLE_PG_around
+from .planning import Plan, Wish
+from .properties import UNSEEN, SCUMBLE_PG_around
 from .recipe import Recipe, read
-from .scene import camera_view, surfaces, wish_of
+from .scene import surfaces, wish_of
 
 __all__ = ["Draft", "again", "around", "completed"]
 
@@ -61,13 +61,12 @@ def around(
     Raises ScumbleError SCENE for what can't be textured or seen, and INVALID_FIELD for fields that can't be given.
     """
     settings, own = context.scene.scumble, context.scene.scumble_around
-    _check_fields(overrides)
+    _check_fields(overrides, unseen)
+    wish = wish_of(context, objects, frozenset() if cameras and views is None else views, cameras)
     if "seed" not in overrides and not settings.lock_seed:
         settings.seed = secrets.randbelow(SEED_LIMIT)
-    wish = wish_of(context, objects, frozenset() if cameras and views is None else views)
-    more = tuple(GivenView(camera.name, camera_view(context, camera)) for camera in cameras)
     prompts = {**(wish.prompts or {}), **(view_prompts or {})}
-    given = tuple(replace(view, prompt=prompts.get(view.key, view.prompt)) for view in (*wish.given, *more))
+    given = tuple(replace(view, prompt=prompts.get(view.key, view.prompt)) for view in wish.given)
     wish = replace(wish, given=given, prompts=prompts)
     job = _job(settings, own, capabilities, overrides)
     return _draft(context, wish, job, unseen or own.unseen, ())
@@ -85,7 +84,7 @@ def again(
 
     Raises ScumbleError SCENE as :func:`around`, for objects without a recipe, and for pictures that are gone.
     """
-    _check_fields(overrides)
+    _check_fields(overrides, unseen)
     context.view_layer.update()
     recipe = read(thing)
     given = recipe.given(locked(recipe))
@@ -109,7 +108,7 @@ def completed(draft: Draft, plan: Plan) -> Request:
     return Request(replace(draft.job, views=tuple(views)), tensors, draft.target)
 
 
-def _check_fields(overrides: dict[str, Any]) -> None:
+def _check_fields(overrides: dict[str, Any], unseen: str | None) -> None:
     known = set(TextureJob.__dataclass_fields__) - NEVER_GIVEN
     for name in overrides:
         if name not in known:
@@ -118,6 +117,9 @@ def _check_fields(overrides: dict[str, Any]) -> None:
                 f"there is no setting {name!r}; there are {', '.join(sorted(known))}",
                 field=name,
             )
+    choices = [item[0] for item in UNSEEN]
+    if unseen is not None and unseen not in choices:
+        raise ScumbleError(ErrorCode.INVALID_FIELD, f"unseen is {' or '.join(choices)}, not {unseen}", field="unseen")
 
 
 def _job(settings: Any, own: SCUMBLE_PG_around, capabilities: Capabilities, overrides: dict[str, Any]) -> TextureJob:

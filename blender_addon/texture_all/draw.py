@@ -90,8 +90,6 @@ class Drawing:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._origin = np.array(plan.facets.centres.mean(0))
-        self._positions = (plan.facets.corners.reshape(-1, 3) - self._origin).astype(np.float32)
         self._texture: gpu.types.GPUTexture | None = None
         self._coverage: gpu.types.GPUBatch | None = None
         self._preview: gpu.types.GPUBatch | None = None
@@ -123,7 +121,7 @@ class Drawing:
         if self._texture is None:
             return
         if self._preview is None:
-            self._preview = _batch(_preview_format(), self._positions, *self._sheet())
+            self._preview = _batch(_preview_format(), self._plan.positions, *self._sheet())
         shader = _preview_shader()
         gpu.state.blend_set("NONE")
         gpu.state.depth_mask_set(True)
@@ -133,17 +131,17 @@ class Drawing:
         self._preview.draw(shader)
 
     def _sheet(self) -> list[NDArray[np.float32]]:
-        places, shares = self._plan.sheet()
+        places, shares = self._plan.sheet
         return [*(np.ascontiguousarray(places[:, 2 * i : 2 * i + 2]) for i in range(BLENDED)), shares]
 
     def _draw_coverage(self, transform: Matrix) -> None:
         if self._coverage is None:
             layout = _coverage_format()
             colors = np.repeat(coverage_colors(self._plan), 3, 0)
-            self._coverage = _batch(layout, self._positions, colors)
+            self._coverage = _batch(layout, self._plan.positions, colors)
             # The frame of the view that is looked through would only lie round the viewport's edge.
             cameras = [view.camera for view in self._plan.views if view.key != CURRENT]
-            points = [camera_lines(camera, self._origin) - self._origin for camera in cameras]
+            points = [camera_lines(camera, self._plan.middle) - self._plan.middle for camera in cameras]
             lines = np.concatenate([np.zeros((0, 3)), *points]).astype(np.float32)
             opaque = np.broadcast_to(np.float32(LINE_COLOR), (len(lines), 4)).copy()
             self._lines = _batch(layout, lines, opaque, kind="LINES") if len(lines) else None
@@ -159,21 +157,20 @@ class Drawing:
     def _transform(self, view: NDArray[np.floating], projection: NDArray[np.floating]) -> Matrix:
         """From positions about the origin to clip space, a little towards the eye."""
         centred = np.asarray(view, np.float64).copy()
-        centred[:3, 3] += centred[:3, :3] @ self._origin
+        centred[:3, 3] += centred[:3, :3] @ self._plan.middle
         nearer = np.eye(4)
         if projection[3, 3] == 0.0:
             nearer[:3, :3] *= 1.0 - NEARER
         else:
-            nearer[2, 3] = NEARER * float(np.abs(self._positions).max())
+            nearer[2, 3] = NEARER * float(np.abs(self._plan.positions).max())
         return Matrix((np.asarray(projection, np.float64) @ nearer @ centred).tolist())
 
 
 def coverage_colors(plan: Plan) -> NDArray[np.float32]:
     """RGBA per facet, sRGB, (F, 4)."""
-    best = np.max(np.stack(plan.cosines, 1), axis=1, initial=0.0)
-    share = np.clip((best - MIN_COSINE) / (0.8 - MIN_COSINE), 0.0, 1.0)[:, None]
+    share = np.clip((plan.best - MIN_COSINE) / (0.8 - MIN_COSINE), 0.0, 1.0)[:, None]
     colors = np.float32(BARELY) * (1.0 - share) + np.float32(WELL) * share
-    colors[best <= MIN_COSINE] = UNSEEN
+    colors[plan.best <= MIN_COSINE] = UNSEEN
     return np.concatenate([colors, np.full((len(colors), 1), TINT)], 1).astype(np.float32)
 
 

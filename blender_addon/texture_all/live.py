@@ -165,20 +165,13 @@ def _stands(plan: Plan) -> bool:
     return found == len(wanted)
 
 
-@bpy.app.handlers.persistent
-def _new_file(*_: object) -> None:
-    clear()
-
-
 def register() -> None:
     global _handle
     _handle = bpy.types.SpaceView3D.draw_handler_add(_draw, (), "WINDOW", "POST_VIEW")
-    bpy.app.handlers.load_post.append(_new_file)
 
 
 def unregister() -> None:
     global _handle
     bpy.types.SpaceView3D.draw_handler_remove(_handle, "WINDOW")
-    bpy.app.handlers.load_post.remove(_new_file)
     _handle = None
     clear()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +74,7 @@ class PlannedView:
     locked: AnyArray | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Plan:
     """facets, cosines: what each view sees of the surface, per view (F,). coverage: share of the area seen, 0 to 1."""
 
@@ -87,10 +88,30 @@ class Plan:
     def cameras(self) -> tuple[Camera, ...]:
         return tuple(view.camera for view in self.views)
 
+    @cached_property
+    def middle(self) -> NDArray[np.float64]:
+        """Of the surface, world space, (3,)."""
+        return np.asarray(self.facets.centres.mean(0))
+
+    @cached_property
+    def positions(self) -> NDArray[np.float32]:
+        """Facets' corners about the middle, (F * 3, 3)."""
+        return (self.facets.corners.reshape(-1, 3) - self.middle).astype(np.float32)
+
+    @cached_property
+    def best(self) -> NDArray[np.float32]:
+        """Cosine of the view that sees a facet best, (F,); 0 where none does."""
+        return np.max(np.stack(self.cosines, 1), axis=1, initial=0.0)
+
+    @cached_property
     def sheet(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Where facets' corners lie in a preview of all views; see :func:`.surface.drawn_corners`."""
         columns = sheet_columns(len(self.views), *self.wish.size)
         return drawn_corners(self.facets, self.cameras, self.cosines, columns, -(-len(self.views) // columns))
+
+    def get_ready(self) -> None:
+        """Works out all that drawing needs, which takes seconds for a dense mesh."""
+        _ = (self.positions, self.best, self.sheet)
 
 
 def make_plan(wish: Wish, known: Plan | None = None, planner: Planner | None = None) -> Plan:
@@ -170,7 +191,10 @@ class Planner:
 
     def _work(self) -> None:
         try:
-            self.plan = make_plan(self._wish, self._known, self)
+            plan = make_plan(self._wish, self._known, self)
+            self.check()
+            plan.get_ready()
+            self.plan = plan
         except ScumbleError as error:
             self.error = error
         except _Stopped:

@@ -6,7 +6,7 @@ import bpy
 from scumble_shared.job import TextureJob
 from scumble_shared.limits import DEFAULT_LIMITS
 
-__all__ = ["SCUMBLE_PG_around", "SCUMBLE_PG_texture", "register", "unregister"]
+__all__ = ["UNSEEN", "VIEWS", "SCUMBLE_PG_around", "SCUMBLE_PG_texture", "register", "unregister"]
 
 VIEWS = (
     (

@@ -13,7 +13,7 @@ from scumble_shared.placement import words_of
 from ..apply.images import PROVENANCE, keep_image, keep_texture
 from ..apply.materials import apply_texture
 from ..apply.results import undo_step
-from ..jobs import JobRecord, MeshTarget
+from ..jobs import JobRecord, JobState, MeshTarget
 from ..state import session
 from .live import forget
 from .recipe import KeptView, keep
@@ -30,6 +30,7 @@ OVERLAP_WORTH_A_WORD = 0.01
 def apply_texture_job(record: JobRecord) -> None:
     """Objects that are gone or can't be changed any more are left out, and the artist is told."""
     forget(record.id)
+    _lighten_earlier(record)
     facts = _facts(record)
     found, notes = _objects(record)
     done = []
@@ -45,6 +46,13 @@ def apply_texture_job(record: JobRecord) -> None:
     notes += _remarks(record.job, facts)
     if notes:
         session().jobs.annotate(record.id, "; ".join(notes))
+
+
+def _lighten_earlier(record: JobRecord) -> None:
+    """What earlier jobs brought is in the file; several sets of large textures would fill the memory."""
+    for earlier in session().jobs.all():
+        if earlier.id != record.id and isinstance(earlier.job, TextureJob) and earlier.state is JobState.DONE:
+            session().jobs.lighten(earlier.id)
 
 
 def _objects(record: JobRecord) -> tuple[list[tuple[MeshTarget, bpy.types.Object]], list[str]]:

@@ -8,6 +8,7 @@ import bpy
 import numpy as np
 from scumble_shared.camera import Camera
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
+from scumble_shared.limits import DEFAULT_LIMITS
 
 from .. import capture
 from ..apply.materials import editable_object
@@ -16,9 +17,11 @@ from ..capture.frame import scene_error
 from ..identity import OWN_UV_MAP
 from ..request import viewport
 from .planning import CURRENT, GivenView, Wish
-from .properties import SCUMBLE_PG_around
+from .properties import VIEWS, SCUMBLE_PG_around
 
-__all__ = ["camera_view", "chosen_views", "surfaces", "surfaces_among", "wish_of"]
+__all__ = ["chosen_views", "surfaces", "surfaces_among", "wish_of"]
+
+KINDS = frozenset(item[0] for item in VIEWS)
 
 MAKE_REAL = "Object > Apply > Make Instances Real makes it one of its own"
 
@@ -40,7 +43,8 @@ def surfaces_among(objects: Sequence[bpy.types.Object]) -> list[bpy.types.Object
 def surfaces(context: bpy.types.Context, objects: Sequence[bpy.types.Object]) -> tuple[capture.MeshArrays, ...]:
     """The objects' evaluated meshes with the UV maps to paint on.
 
-    Raises ScumbleError SCENE for objects that are hidden, linked, without faces or UV map, or flattened to nothing.
+    Raises ScumbleError SCENE for objects that are hidden, linked, without faces or UV map, or flattened to nothing, and
+    TOO_LARGE for more triangles than a job may have.
     """
     context.view_layer.update()
     for thing in objects:
@@ -48,7 +52,16 @@ def surfaces(context: bpy.types.Context, objects: Sequence[bpy.types.Object]) ->
         _check_shown(context, thing)
         thing.data.update_tag()  # a script that removes a UV map doesn't, and Blender evaluates the old mesh
     depsgraph = context.evaluated_depsgraph_get()
-    return tuple(_surface(depsgraph, thing) for thing in objects)
+    meshes = tuple(_surface(depsgraph, thing) for thing in objects)
+    count = sum(len(mesh.triangles) for mesh in meshes)
+    if count > DEFAULT_LIMITS.triangles:
+        raise ScumbleError(
+            ErrorCode.TOO_LARGE,
+            f"{count:,} triangles are more than the {DEFAULT_LIMITS.triangles:,} that can be textured at once",
+            field="objects",
+            remedy=Remedy("Texture fewer objects at a time, or lower their subdivision"),
+        )
+    return meshes
 
 
 def _check_shown(context: bpy.types.Context, thing: bpy.types.Object) -> None:
@@ -88,11 +101,11 @@ def chosen_views(context: bpy.types.Context, kinds: frozenset[str]) -> tuple[Giv
         listed = [entry for entry in around.cameras if entry.camera is not None]
         if not listed:
             raise scene_error("there is no camera in the list; add some, or let views be placed", field="cameras")
-        views += [GivenView(entry.camera.name, camera_view(context, entry.camera), entry.prompt) for entry in listed]
+        views += [GivenView(entry.camera.name, _camera_view(context, entry.camera), entry.prompt) for entry in listed]
     return tuple(views)
 
 
-def camera_view(context: bpy.types.Context, camera: bpy.types.Object | None) -> Camera:
+def _camera_view(context: bpy.types.Context, camera: bpy.types.Object | None) -> Camera:
     """What a camera, the scene's own by default, sees at the size of the settings."""
     settings = context.scene.scumble
     depsgraph = context.evaluated_depsgraph_get()
@@ -102,24 +115,40 @@ def camera_view(context: bpy.types.Context, camera: bpy.types.Object | None) -> 
 def _current(context: bpy.types.Context) -> Camera:
     settings = context.scene.scumble
     if settings.source == "CAMERA":
-        return camera_view(context, None)
+        return _camera_view(context, None)
     area = viewport(context)
     region = next(region for region in area.regions if region.type == "WINDOW")
     return viewport_camera(region, area.spaces.active.region_3d, settings.width, settings.height)
 
 
 def wish_of(
-    context: bpy.types.Context, objects: Sequence[bpy.types.Object], kinds: frozenset[str] | None = None
+    context: bpy.types.Context,
+    objects: Sequence[bpy.types.Object],
+    kinds: frozenset[str] | None = None,
+    cameras: Sequence[bpy.types.Object] = (),
 ) -> Wish:
-    """What the scene's settings ask for. Raises ScumbleError SCENE as the parts do."""
+    """What the scene's settings ask for. kinds: of ``SCUMBLE_PG_around.views``, in their place. cameras: to look from
+    besides.
+
+    Raises ScumbleError SCENE as the parts do, and INVALID_FIELD for kinds there aren't.
+    """
     around: SCUMBLE_PG_around = context.scene.scumble_around
     settings = context.scene.scumble
     wanted = frozenset(around.views) if kinds is None else kinds
-    if not wanted:
+    if strange := wanted - KINDS:
+        raise ScumbleError(
+            ErrorCode.INVALID_FIELD,
+            f"views are some of {', '.join(sorted(KINDS))}, not {next(iter(strange))}",
+            field="views",
+        )
+    if not wanted and not cameras:
         raise scene_error("choose where to look from: all around, the current view or cameras", field="views")
     return Wish(
         meshes=surfaces(context, surfaces_among(objects)),
-        given=chosen_views(context, wanted),
+        given=(
+            *chosen_views(context, wanted),
+            *(GivenView(camera.name, _camera_view(context, camera)) for camera in cameras),
+        ),
         automatic="AUTOMATIC" in wanted,
         size=(settings.width, settings.height),
         ortho=around.projection == "ORTHO",

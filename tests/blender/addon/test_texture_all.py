@@ -192,7 +192,7 @@ def test_coverage_of_a_sphere_is_that_of_its_cap(part, wish, scene):
 
 def test_places_in_the_sheet_are_where_the_views_show_them(part, wish, cube):
     plan = part("planning").make_plan(wish(cube))
-    places, shares = plan.sheet()
+    places, shares = plan.sheet
     seen = shares.sum(1) > 0.0
     np.testing.assert_allclose(shares[seen].sum(1), 1.0, atol=1e-5)
     count = len(plan.views)
@@ -337,6 +337,21 @@ def test_what_cannot_be_textured_is_refused_with_its_name_and_reason(refused, cu
     assert (error.remedy and error.remedy.action) == action
 
 
+def test_more_triangles_than_a_job_may_have_are_refused_before_they_are_looked_at(part, cube, monkeypatch):
+    mesh = part("scene").capture.meshes(bpy.context.evaluated_depsgraph_get(), [cube])[0]
+    limits = part("scene").DEFAULT_LIMITS
+    monkeypatch.setattr(part("scene"), "DEFAULT_LIMITS", replace(limits, triangles=2 * len(mesh.triangles)))
+    assert len(part("scene").surfaces(bpy.context, [cube])) == 1
+    copies = [cube]
+    for _ in range(2):
+        copies.append(cube.copy())
+        bpy.context.scene.collection.objects.link(copies[-1])
+    assert len(part("scene").surfaces(bpy.context, copies[:2])) == 2
+    with pytest.raises(ScumbleError, match="36 triangles are more than the 24") as caught:
+        part("scene").surfaces(bpy.context, copies)
+    assert caught.value.code == "too_large"
+
+
 def test_linked_objects_are_refused(refused, cube, tmp_path):
     path = str(tmp_path / "library.blend")
     bpy.data.libraries.write(path, {cube})
@@ -420,6 +435,32 @@ def test_settings_that_a_script_makes_up_are_refused(part, module, cube):
     for name in ("colour", "meshes", "base"):
         with pytest.raises(ScumbleError, match="there is no setting"):
             part("drafts").around(bpy.context, module("state").session().capabilities, [cube], **{name: 1})
+
+
+def test_kinds_of_views_that_a_script_makes_up_are_refused(part, module, cube):
+    capabilities = module("state").session().capabilities
+    with pytest.raises(ScumbleError, match="not ABOVE"):
+        part("drafts").around(bpy.context, capabilities, [cube], views=frozenset({"ABOVE"}))
+    with pytest.raises(ScumbleError, match="unseen is FILL or KEEP"):
+        part("drafts").around(bpy.context, capabilities, [cube], unseen="HIDE")
+
+
+def test_cameras_alone_are_enough(part, module, cube, scene):
+    camera = bpy.data.objects.new("Side", bpy.data.cameras.new("Side"))
+    camera.matrix_world = Matrix.Translation((6, 0, 0)) @ Matrix.Rotation(math.pi / 2, 4, "Y")
+    scene.collection.objects.link(camera)
+    draft = part("drafts").around(bpy.context, module("state").session().capabilities, [cube], cameras=[camera])
+    plan = part("planning").make_plan(draft.wish)
+    assert [view.key for view in plan.views] == ["Side"]
+    assert plan.coverage == pytest.approx(1.0 / 6.0, abs=1e-6)
+
+
+def test_a_refusal_leaves_the_seed_alone(part, module, cube, scene):
+    scene.scumble.seed = 5
+    cube.hide_set(True)
+    with pytest.raises(ScumbleError):
+        part("drafts").around(bpy.context, module("state").session().capabilities, [cube])
+    assert scene.scumble.seed == 5
 
 
 def test_settings_begin_as_the_jobs_do(scene):
