@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from scumble_shared.errors import ErrorCode, ErrorInfo
-from scumble_shared.job import Job, tensors_of
+from scumble_shared.job import Job
 from scumble_shared.limits import DEFAULT_LIMITS, Limits
 from scumble_shared.messages import Capabilities
 from scumble_shared.tensor import AnyArray, Digest
@@ -26,12 +26,11 @@ from ..service import (
     JobUpdate,
 )
 from . import complaints
+from .book import JobBook
 from .link import describe_exit
 from .model_list import ModelList
-from .queue import FairQueue
 from .spec import ExecutorSpec, engine_spec
 from .status import ServiceStatus, WorkerState
-from .store import TensorStore
 from .supervisor import Supervisor, SupervisorPolicy
 from .wire import (
     CancelWork,
@@ -54,25 +53,6 @@ logger = logging.getLogger(__name__)
 
 MODEL_GONE = (ErrorCode.MODEL_MISSING, ErrorCode.MODEL_INVALID)
 """What a job fails with if its model was removed or spoilt after the last look."""
-
-
-@dataclass(slots=True)
-class _Entry:
-    """A job that hasn't ended."""
-
-    job_id: str
-    job: Job
-    emit: Callable[[JobUpdate], None]
-    previews: bool
-    digests: tuple[Digest, ...]
-    overdue: asyncio.TimerHandle | None = None  # set once it is told to stop
-
-
-@dataclass(slots=True)
-class _Counts:
-    succeeded: int = 0
-    failed: int = 0
-    cancelled: int = 0
 
 
 @dataclass(slots=True)
@@ -105,11 +85,7 @@ class WorkerService:
         self._capabilities = capabilities or Capabilities()
         self._models = ModelList(find_models, self._found_models) if find_models else None
         self._watchers: list[Callable[[], None]] = []
-        self._store = TensorStore(limits.store_bytes)
-        self._queue = FairQueue(limits.queued_jobs)
-        self._entries: dict[str, _Entry] = {}
-        self._running: _Entry | None = None
-        self._counts = _Counts()
+        self._book = JobBook(limits)
         self._worker = _Worker()
         self._start_seconds = limits.worker_start_seconds
         self._supervisor = Supervisor(
@@ -132,8 +108,8 @@ class WorkerService:
         self._worker = _Worker(WorkerState.STOPPED)
         if self._models is not None:
             self._models.close()
-        for entry in list(self._entries.values()):
-            self._end(entry, JobFailedUpdate(complaints.stopped()))
+        for entry in self._book.all():
+            self._book.end(entry, JobFailedUpdate(complaints.stopped()))
         await self._supervisor.close()
 
     def status(self) -> ServiceStatus:
@@ -142,13 +118,13 @@ class WorkerService:
             stage=self._worker.stage,
             fraction=self._worker.fraction,
             worker_pid=self._supervisor.pid,
-            queued=len(self._queue),
-            running=int(self._running is not None),
-            succeeded=self._counts.succeeded,
-            failed=self._counts.failed,
-            cancelled=self._counts.cancelled,
+            queued=len(self._book.waiting()),
+            running=int(self._book.running is not None),
+            succeeded=self._book.counts.succeeded,
+            failed=self._book.counts.failed,
+            cancelled=self._book.counts.cancelled,
             restarts=self._supervisor.restarts,
-            store_bytes=self._store.used_bytes,
+            store_bytes=self._book.store.used_bytes,
             problem=self._worker.problem,
         )
 
@@ -165,36 +141,27 @@ class WorkerService:
         self._watchers.append(callback)
 
     def missing(self, digests: Iterable[Digest]) -> tuple[Digest, ...]:
-        return self._store.missing(digests)
+        return self._book.store.missing(digests)
 
     def put(self, digest: Digest, array: AnyArray) -> None:
-        self._store.put(digest, array)
+        self._book.store.put(digest, array)
 
     def submit(
         self, job_id: str, job: Job, owner: str, emit: Callable[[JobUpdate], None], *, previews: bool = True
     ) -> int:
         """See JobService. Raises ValueError for an id that is queued or running, KeyError for a missing tensor."""
-        if job_id in self._entries:
-            raise ValueError(f"job {job_id} is queued or running already")
-        digests = tuple(dict.fromkeys(tensors_of(job)))
-        self._store.pin(digests)
-        try:
-            self._queue.add(job_id, owner)
-        except Exception:
-            self._store.unpin(digests)
-            raise
-        self._entries[job_id] = _Entry(job_id, job, emit, previews, digests)
+        ahead = self._book.add(job_id, job, owner, emit, previews=previews)
         if self._worker.state is WorkerState.FAILED:
             self.start()
         asyncio.get_running_loop().call_soon(self._dispatch)  # later, so that its start isn't told before this returns
-        return self._queue.position(job_id) + (self._running is not None)
+        return ahead
 
     def cancel(self, job_id: str) -> bool:
-        entry = self._entries.get(job_id)
+        entry = self._book.get(job_id)
         if entry is None:
             return False
-        if self._queue.remove(job_id):
-            self._end(entry, JobCancelledUpdate())
+        if self._book.withdraw(job_id):
+            self._book.end(entry, JobCancelledUpdate())
         elif entry.overdue is None:
             self._supervisor.send(CancelWork(job_id))
             loop = asyncio.get_running_loop()
@@ -205,12 +172,11 @@ class WorkerService:
 
     def _dispatch(self) -> None:
         """Give the worker its next job if it can take one."""
-        if self._worker.state is not WorkerState.READY or (job_id := self._queue.take()) is None:
+        if self._worker.state is not WorkerState.READY or (following := self._book.start_next()) is None:
             return
-        entry = self._running = self._entries[job_id]
+        entry, arrays = following
         self._worker.state = WorkerState.WORKING
-        arrays = [self._store.get(digest) for digest in entry.digests]
-        self._supervisor.send(Work(job_id, entry.job, entry.digests, entry.previews), *arrays)
+        self._supervisor.send(Work(entry.job_id, entry.job, entry.digests, entry.previews), *arrays)
         entry.emit(JobStartedUpdate())
 
     def _heard(self, message: Any, arrays: list[AnyArray]) -> None:
@@ -230,7 +196,7 @@ class WorkerService:
                 self._heard_of_work(message, arrays)
 
     def _heard_of_work(self, message: Any, arrays: list[AnyArray]) -> None:
-        entry = self._running
+        entry = self._book.running
         if entry is None or entry.job_id != message.job_id:
             raise AssertionError(f"the worker spoke of {message.job_id}, which it wasn't given")
         match message:
@@ -242,7 +208,7 @@ class WorkerService:
                 self._supervisor.send(PreviewTaken())
                 return
             case WorkResult():
-                self._keep_results(message, arrays)
+                self._book.keep(message.digests, arrays)
                 tensors = dict(zip(message.names, arrays, strict=True))
                 digests = dict(zip(message.names, message.digests, strict=True))
                 update: JobUpdate = JobResultUpdate(tensors, message.provenance, digests)
@@ -255,7 +221,7 @@ class WorkerService:
         leaving = isinstance(message, WorkFailed) and message.error.code is ErrorCode.WORKER_LOST
         self._worker.state = WorkerState.LOST if leaving else WorkerState.READY
         asyncio.get_running_loop().call_soon(self._dispatch)
-        self._end(entry, update)
+        self._book.end(entry, update)
 
     def _heard_capabilities(self, capabilities: Capabilities) -> None:
         """The worker looked for models itself, before we did or after."""
@@ -278,8 +244,8 @@ class WorkerService:
     def _warming(self, message: WorkProgress) -> None:
         """Jobs that wait see a model load; that it is also tried out once is no step of theirs."""
         self._worker.stage, self._worker.fraction = message.stage, message.fraction
-        for job_id in self._queue.order():
-            self._entries[job_id].emit(JobProgressUpdate("loading"))
+        for entry in self._book.waiting():
+            entry.emit(JobProgressUpdate("loading"))
 
     def _warmed_up(self, message: WarmedUp) -> None:
         if message.error is not None:
@@ -293,45 +259,20 @@ class WorkerService:
     def _lost(self, exitcode: int) -> None:
         problem = self._worker.problem
         self._worker = _Worker(WorkerState.LOST, problem=problem)
-        entry = self._running
+        entry = self._book.running
         if entry is None:
             return
         if entry.overdue is not None:
-            self._end(entry, JobCancelledUpdate())
+            self._book.end(entry, JobCancelledUpdate())
             return
-        self._end(entry, JobFailedUpdate(complaints.lost(describe_exit(exitcode))))
+        self._book.end(entry, JobFailedUpdate(complaints.lost(describe_exit(exitcode))))
 
     def _gave_up(self) -> None:
         """Nobody should wait for a worker that can't start."""
         problem = self._worker.problem or complaints.ended_at_once()
         self._worker = _Worker(WorkerState.FAILED, problem=problem)
-        for job_id in self._queue.order():
-            self._end(self._entries[job_id], JobFailedUpdate(problem))
-
-    # --- ends -------------------------------------------------------------------------------------
-
-    def _keep_results(self, message: WorkResult, arrays: list[AnyArray]) -> None:
-        for digest, array in zip(message.digests, arrays, strict=True):
-            if self._store.has_room(array.nbytes):
-                self._store.put(digest, array)
-
-    def _end(self, entry: _Entry, update: JobUpdate) -> None:
-        """The one place where a job ends: it leaves all books before anybody hears of it."""
-        del self._entries[entry.job_id]
-        self._queue.remove(entry.job_id)
-        if self._running is entry:
-            self._running = None
-        if entry.overdue is not None:
-            entry.overdue.cancel()
-        self._store.unpin(entry.digests)
-        match update:
-            case JobResultUpdate():
-                self._counts.succeeded += 1
-            case JobCancelledUpdate():
-                self._counts.cancelled += 1
-            case _:
-                self._counts.failed += 1
-        entry.emit(update)
+        for entry in self._book.waiting():
+            self._book.end(entry, JobFailedUpdate(problem))
 
 
 def engine_service(

@@ -57,7 +57,7 @@ def test_every_job_ends_once_and_the_books_are_empty(brush_service, listener, se
             status = service.status()
             assert (status.queued, status.running) == (0, 0)
             assert status.succeeded + status.failed + status.cancelled == len(jobs)
-            assert service._store.pinned_bytes == 0  # a leak here would fill the store in a day
+            assert service._book.store.pinned_bytes == 0  # a leak here would fill the store in a day
             service.submit("last", GenerateJob("", width=16, height=16), "a", last := listener())
             assert isinstance(await last.end(), JobResultUpdate)
 
