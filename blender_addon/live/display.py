@@ -18,7 +18,7 @@ from . import surface_shader
 from .frames import Frame
 from .surface import SurfacePaint, View
 
-__all__ = ["Display", "look_of", "tag_viewports"]
+__all__ = ["Display", "look_of", "tag_sidebars", "tag_viewports"]
 
 Visible = dict[int, Matrix4]
 """Where visible objects stand, by session_uid."""
@@ -125,11 +125,20 @@ def look_of(options: object) -> overlay.Look:
 
 def tag_viewports() -> None:
     """Have them drawn anew; their sidebars aren't."""
+    _tag("WINDOW")
+
+
+def tag_sidebars() -> None:
+    """Have viewports' sidebars drawn anew."""
+    _tag("UI")
+
+
+def _tag(kind: str) -> None:
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
             if area.type == "VIEW_3D":
                 for region in area.regions:
-                    if region.type == "WINDOW":
+                    if region.type == kind:
                         region.tag_redraw()
 
 

@@ -22,7 +22,7 @@ from ..session import ConnectionState
 from ..state import session
 from ..status import sentence, why_not_generate
 from .adapt import Controller, Quality, ladder
-from .display import Display, look_of, tag_viewports
+from .display import Display, look_of, tag_sidebars, tag_viewports
 from .frames import Frame, at_place, look, same
 from .schedule import Cancel, Policy, Schedule, Start
 from .timing import Timings
@@ -36,8 +36,14 @@ FAST_INTERVAL = 0.004
 WORTH_PREVIEWS = 0.3
 """Seconds a job must be expected to take before its steps are worth showing."""
 
-FEWEST_STEPS, FEW_STEPS = 4, 8
-"""Models made for few steps (their default is at most the second) may go down to one, others to the first."""
+FEWEST_STEPS = 4
+"""Of a draft, unless the model is made for few steps."""
+
+FEW_STEPS, FEW_STEPS_GUIDANCE = 8, 2.0
+"""Models whose own defaults aren't beyond these are made for few steps."""
+
+TELL_INTERVAL = 0.5
+"""Seconds between two redraws of the sidebars for the status alone."""
 
 FIRST_GUESS = 1.0
 """Seconds expected of a job before anything was measured."""
@@ -87,6 +93,7 @@ class Painter:
         self._running = False
         self._busy = False  # in a turn of ours
         self._look_wanted = Look()
+        self._told, self._told_at = "", 0.0
 
     @property
     def quality(self) -> Quality | None:
@@ -198,6 +205,7 @@ class Painter:
                     captured = self._begin(action)
                 else:
                     tag_viewports()  # it will be decided again in the next turn
+        self._tell_status(now)
         self.timings.turns.append(time.perf_counter() - begin - captured)
 
     def _ensure_timer(self, seconds: float) -> None:
@@ -265,8 +273,10 @@ class Painter:
     @staticmethod
     def _fewest_steps(settings: object) -> int:
         info = model_info(session().capabilities, settings.model_id)
-        fewest = 1 if info is not None and info.num_inference_steps <= FEW_STEPS else FEWEST_STEPS
-        return min(fewest, settings.num_inference_steps)
+        distilled = (
+            info is not None and info.num_inference_steps <= FEW_STEPS and info.guidance_scale <= FEW_STEPS_GUIDANCE
+        )
+        return 1 if distilled else min(FEWEST_STEPS, settings.num_inference_steps)
 
     # --- beginning and giving up --------------------------------------------------------------------
 
@@ -394,8 +404,16 @@ class Painter:
         quality = self.quality
         if quality is None or not self.pictures:
             return "Waiting for the first picture"
-        if self.idle and self.refined:
-            return "Still, in full quality"
+        if self.idle:
+            return "At rest, in full quality" if self.refined else "At rest"
         rate = self.timings.rate(time.perf_counter())
         speed = f"{rate:.1f} per second, " if rate >= 0.05 else ""
-        return f"{speed}{quality.width} × {quality.height}, {quality.steps} steps"
+        steps = "1 step" if quality.steps == 1 else f"{quality.steps} steps"
+        return f"{speed}{quality.width} × {quality.height}, {steps}"
+
+    def _tell_status(self, now: float) -> None:
+        """Has sidebars redrawn for it, not for every picture."""
+        status = self.status()
+        if status != self._told and (self.idle or now - self._told_at > TELL_INTERVAL):
+            self._told, self._told_at = status, now
+            tag_sidebars()

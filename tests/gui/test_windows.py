@@ -75,3 +75,16 @@ def test_texturing_all_around(shared: Path, server: None) -> None:
     assert facts["materials_while_forming"] == 0
     assert facts["materials"] == ["Scumble Suzanne"]
     assert facts["materials_after_undo"] == []
+
+
+@pytest.mark.timeout(1200)
+def test_live_mode_follows_the_viewport(shared: Path, server: None) -> None:
+    facts = play(shared, "live")
+    assert facts["status"] == "At rest, in full quality"
+    assert facts["jobs_while_still"] == 0
+    assert facts["timer_while_still"] is False
+    assert facts["jobs_of_a_turn_of_40_parts"] < 40
+    assert facts["windows"] == 2
+    assert facts["blocks_as_before"] is True
+    assert facts["on_after_new"] is False
+    assert facts["handlers_after_new"] == []

@@ -60,7 +60,7 @@ def scenario(stage: director.Stage) -> Generator:
     yield stage.until(settled, "the first pictures", 240.0)
     yield stage.ticks(10)
     stage.screenshot("live_1_still")
-    stage.facts["status"] = painter().status()
+    stage.facts["status"], stage.facts["quality"] = painter().status(), str(painter().quality)
 
     before = painter().submitted
     yield stage.until(_lasting(2.0), "two seconds of nothing")
