@@ -1,4 +1,4 @@
-"""Live mode as an artist sees it: on, orbit with the picture stuck to the objects, wipe, two windows, undo, new file."""
+"""Live mode as an artist sees it: on, orbit with the picture stuck to things, wipe, two windows, undo, new file."""
 
 from __future__ import annotations
 
