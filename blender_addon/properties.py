@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import bpy
-from scumble_shared.job import CONTROL_KINDS, DEFAULT_MODEL, GenerateJob
+from scumble_shared.job import CONTROL_KINDS, DEFAULT_MODEL
 from scumble_shared.limits import DEFAULT_LIMITS
 
-from .choices import model_items, model_of, sampler_items, settings_of_model
+from .choices import model_items, model_of
+from .suited import add_suited_properties, follow_the_model
 
 __all__ = ["RESULT_ACTIONS", "SCUMBLE_PG_control", "SCUMBLE_PG_live", "SCUMBLE_PG_settings", "register", "unregister"]
 
@@ -42,11 +43,9 @@ def _get_model(settings: SCUMBLE_PG_settings) -> int:
 
 
 def _set_model(settings: SCUMBLE_PG_settings, value: int) -> None:
-    """Choosing a model also sets what suits it; presets and scripts that set ``model_id`` decide for themselves."""
-    chosen = model_items(settings, None)[value][0]
-    settings.model_id = chosen
-    for name, suited in settings_of_model(chosen).items():
-        setattr(settings, name, suited)
+    """Choosing a model also takes what suits it; presets and scripts that set ``model_id`` decide for themselves."""
+    settings.model_id = model_items(settings, None)[value][0]
+    follow_the_model(settings)
 
 
 class SCUMBLE_PG_control(bpy.types.PropertyGroup):
@@ -169,42 +168,14 @@ class SCUMBLE_PG_settings(bpy.types.PropertyGroup):
     model_id: bpy.props.StringProperty(name="Model Id", description="Id of the model", default=DEFAULT_MODEL)
     model: bpy.props.EnumProperty(
         name="Model",
-        description="Which model paints; choosing one also sets what suits it",
+        description="Which model paints; choosing one also takes the settings that suit it",
         items=model_items,
         get=_get_model,
         set=_set_model,
     )
     source: bpy.props.EnumProperty(name="Source", description="Where to look from", items=SOURCES, default="VIEWPORT")
-    width: bpy.props.IntProperty(
-        name="Width", default=512, min=1, max=DEFAULT_LIMITS.generate_side, step=64, subtype="PIXEL"
-    )
-    height: bpy.props.IntProperty(
-        name="Height", default=512, min=1, max=DEFAULT_LIMITS.generate_side, step=64, subtype="PIXEL"
-    )
     batch_size: bpy.props.IntProperty(
         name="Batch", description="Pictures per job", default=1, min=1, max=DEFAULT_LIMITS.batch_size
-    )
-    sampler: bpy.props.EnumProperty(
-        name="Sampler",
-        description="How the noise is taken away",
-        items=sampler_items(),
-        default=GenerateJob.__dataclass_fields__["sampler"].default,
-    )
-    num_inference_steps: bpy.props.IntProperty(
-        name="Steps",
-        description="More take longer",
-        default=20,
-        min=1,
-        max=DEFAULT_LIMITS.num_inference_steps,
-        soft_max=60,
-    )
-    guidance_scale: bpy.props.FloatProperty(
-        name="Guidance",
-        description="How strictly the picture follows the prompt",
-        default=7.0,
-        min=0.0,
-        max=DEFAULT_LIMITS.guidance_scale,
-        soft_max=20.0,
     )
     seed: bpy.props.IntProperty(
         name="Seed", description="The same seed and settings give the same picture", default=0, min=0
@@ -243,6 +214,8 @@ class SCUMBLE_PG_settings(bpy.types.PropertyGroup):
     )
     live: bpy.props.PointerProperty(type=SCUMBLE_PG_live, name="Live")
 
+
+add_suited_properties(SCUMBLE_PG_settings)
 
 CLASSES = (SCUMBLE_PG_control, SCUMBLE_PG_live, SCUMBLE_PG_settings)
 _register_classes, _unregister_classes = bpy.utils.register_classes_factory(CLASSES)

@@ -10,6 +10,7 @@ import math
 import re
 from dataclasses import dataclass
 
+import torch
 from autoencoder import LATENT_CHANNELS, set_encoder, start_decoder
 from captions import vocabulary_lines
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
@@ -41,7 +42,7 @@ class Size:
 
 SIZES = {
     "tiny": Size((16, 16, 32, 32), (16, 32, 32), (8, 8, 8, 16), (32, 1, 2), 1, 2, 4),
-    "cpu": Size((32, 48, 96, 192), (64, 128, 192), (8, 16, 32, 64), (160, 2, 4), 1, 4, 16),
+    "cpu": Size((32, 48, 96, 192), (64, 96, 160), (8, 16, 32, 64), (160, 2, 4), 1, 4, 16),
     "gpu": Size((64, 96, 160, 256), (96, 192, 256), (16, 32, 64, 96), (256, 4, 4), 1, 4, 32),
 }
 
@@ -105,21 +106,51 @@ def build_unet(size: Size) -> UNet2DConditionModel:
     )  # fmt: skip
 
 
+def build_controlnet(size: Size) -> ControlNetModel:
+    net = ControlNetModel(
+        in_channels=LATENT_CHANNELS, conditioning_embedding_out_channels=size.hint, **_shared(size)
+    )  # fmt: skip
+    # Zero convolutions protect a trained UNet. Here both learn together, and control is there from the first step.
+    for layer in [*net.controlnet_down_blocks, net.controlnet_mid_block]:
+        layer.reset_parameters()
+    start_hint(net.controlnet_cond_embedding)
+    return net
+
+
 HINT_GAIN = 1.9
 """Of each layer that reads a control image: what a SiLU takes away."""
 
 
-def build_controlnet(size: Size) -> ControlNetModel:
-    net = ControlNetModel(in_channels=LATENT_CHANNELS, conditioning_embedding_out_channels=size.hint, **_shared(size))
-    # Zero convolutions protect a trained UNet. Here both learn together, and control is there from the first step.
-    for layer in [*net.controlnet_down_blocks, net.controlnet_mid_block]:
-        layer.reset_parameters()
-    # Eight layers of usual weights would fade the picture to a ten-thousandth; these keep its contrast.
-    for layer in net.controlnet_cond_embedding.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.normal_(layer.weight, std=HINT_GAIN / math.sqrt(layer.in_channels * 9))
-            nn.init.zeros_(layer.bias)
-    return net
+@torch.no_grad()
+def start_hint(embedding: nn.Module) -> None:
+    """Start the reader of control images with a plain view of the small picture among its random ones.
+
+    Eight layers of usual weights would fade the picture to a ten-thousandth; these keep its contrast, and three
+    pairs (+c, -c) carry red, green and blue through, each shrunk by averaging, since silu(c) - silu(-c) = c.
+    """
+    first, last = embedding.conv_in, embedding.conv_out
+    for layer in (first, *embedding.blocks, last):
+        nn.init.normal_(layer.weight, std=HINT_GAIN / math.sqrt(layer.in_channels * 9))
+        nn.init.zeros_(layer.bias)
+    for channel in range(6):
+        colour, sign = channel // 2, 1.0 - 2.0 * (channel % 2)
+        first.weight[channel] = 0.0
+        first.weight[channel, colour, 1, 1] = 4.0 * sign
+        first.bias[channel] = -2.0 * sign
+        for layer in embedding.blocks:
+            layer.weight[channel] = 0.0
+            for pair, part in ((0, 1.0), (1, -1.0)):
+                kernel = torch.zeros(3, 3)
+                kernel[1:, 1:] = 0.25
+                if layer.stride == (1, 1):
+                    kernel = torch.zeros(3, 3)
+                    kernel[1, 1] = 1.0
+                layer.weight[channel, 2 * colour + pair] = sign * part * kernel
+    for colour in range(3):
+        mixture = torch.randn(last.out_channels)
+        last.weight[:, 2 * colour : 2 * colour + 2] = 0.0
+        last.weight[:, 2 * colour, 1, 1] = mixture
+        last.weight[:, 2 * colour + 1, 1, 1] = -mixture
 
 
 def scheduler() -> DDIMScheduler:

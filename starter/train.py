@@ -46,6 +46,9 @@ CAPTION_DROPOUT = 0.12
 CONTROL_MIX = (0.34, 0.21, 0.3, 0.15)
 """How often training shows depth alone, both controls, normals alone, and no control at all."""
 
+BEGINNINGS = 0.5
+"""Samples of pure noise for each of any noise."""
+
 MADE_LATENT_NOISE = 0.06
 """Generated latents are a little off; a decoder that has only seen right ones turns that into grain."""
 
@@ -155,8 +158,9 @@ def train_diffusion(run: Run) -> None:
         texts = [text_ if random.random() > CAPTION_DROPOUT else "" for text_ in batch.captions]
         tokens = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids.to(device)
         words = text(tokens).last_hidden_state
-        # Noisier times are drawn more often: what a picture shows is decided there, in few steps.
-        t = (torch.rand(count, generator=generator) ** 0.6 * len(alphas)).long().to(device)
+        # A good share begins from nothing but noise: what words and geometry say by themselves is learnt there.
+        drawn = torch.rand(count, generator=generator) * (1.0 + BEGINNINGS)
+        t = (drawn * len(alphas)).long().clamp(max=len(alphas) - 1).to(device)
         a = alphas[t].sqrt()[:, None, None, None]
         s = (1 - alphas[t]).sqrt()[:, None, None, None]
         noise = torch.randn(latent.shape, generator=generator).to(device)
@@ -171,10 +175,7 @@ def train_diffusion(run: Run) -> None:
         extra = {"down_block_additional_residuals": residuals[:-1], "mid_block_additional_residual": residuals[-1]}
         made = unet(noisy, t, words, return_dict=False, **(extra if residuals else {}))[0]
         velocity = a * noise - s * latent
-        error = made.float() - velocity
-        # What words decide, the colour of whole regions, drowns in pixel noise unless it is also asked for by itself.
-        regions = 2.0 * F.avg_pool2d(error, 4).square().mean() + 4.0 * F.adaptive_avg_pool2d(error, 2).square().mean()
-        return error.square().mean() + regions
+        return F.mse_loss(made.float(), velocity)
 
     trainer.loop(loss_of)
 

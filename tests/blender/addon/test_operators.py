@@ -77,6 +77,20 @@ def test_choosing_a_model_sets_what_suits_it(settings, offered):
     assert (settings.model, settings.num_inference_steps) == ("small", 7)
 
 
+def test_what_nobody_chose_follows_the_model_and_what_somebody_chose_stays(settings, part):
+    session = part("state").session()
+    assert (settings.width, settings.num_inference_steps, settings.sampler) == (512, 20, "dpmpp_2m_karras")
+    settings.model_id = "small"
+    session.capabilities = Capabilities(models=(SMALL, LARGE))
+    try:
+        followed = (settings.width, settings.height, settings.num_inference_steps, settings.guidance_scale)
+        assert (*followed, settings.sampler) == (320, 256, 6, 2.5, "euler")
+        settings.sampler, settings.guidance_scale = "ddim", 4.0
+    finally:
+        session.capabilities = Capabilities()
+    assert (settings.sampler, settings.guidance_scale, settings.width) == ("ddim", 4.0, 512)
+
+
 def test_a_model_the_server_lacks_stays_chosen_and_is_shown(settings, offered, part):
     settings.model_id = "elsewhere"
     assert settings.model == "elsewhere"
