@@ -190,6 +190,30 @@ def test_coverage_of_a_sphere_is_that_of_its_cap(part, wish, scene):
     assert plan.coverage == pytest.approx(cap, abs=0.01)
 
 
+def test_a_mesh_inside_out_is_seen_as_well_as_any(part, wish, cube):
+    assert part("planning").make_plan(wish(cube)).coverage > 0.99
+    cube.data.flip_normals()
+    assert part("planning").make_plan(wish(cube)).coverage > 0.99
+
+
+def test_a_mesh_shrunk_to_a_point_is_refused(part, wish, cube):
+    for vertex in cube.data.vertices:
+        vertex.co = (0.0, 0.0, 0.0)
+    with pytest.raises(ScumbleError, match="none of the views sees"):
+        part("planning").make_plan(wish(cube))
+
+
+def test_loose_edges_and_faces_in_a_fan_do_no_harm(part, wish, scene):
+    """Three faces on one edge, and an edge that belongs to none."""
+    mesh = bpy.data.meshes.new("Fan")
+    corners = [(0, 0, 0), (0, 0, 1), (1, 0, 0), (-1, 1, 0), (-1, -1, 0), (3, 0, 0), (3, 0, 1)]
+    mesh.from_pydata(corners, [(5, 6)], [(0, 1, 2), (0, 1, 3), (0, 1, 4)])
+    mesh.uv_layers.new(name="UVMap")
+    fan = bpy.data.objects.new("Fan", mesh)
+    scene.collection.objects.link(fan)
+    assert part("planning").make_plan(wish(fan)).coverage > 0.99
+
+
 def test_places_in_the_sheet_are_where_the_views_show_them(part, wish, cube):
     plan = part("planning").make_plan(wish(cube))
     places, shares = plan.sheet
