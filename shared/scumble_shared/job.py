@@ -17,6 +17,7 @@ from .tensor import Digest
 __all__ = [
     "CONTROL_KINDS",
     "DEFAULT_MODEL",
+    "NOISE_ANCHORS",
     "SAMPLERS",
     "TEXTURE_METHODS",
     "Control",
@@ -40,6 +41,9 @@ CONTROL_KINDS = ("depth", "normal", "canny", "lineart", "segmentation")
 """Control images the server derives from a :class:`View`."""
 
 SAMPLERS = ("ddim", "euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "unipc", "lcm")
+
+NOISE_ANCHORS = ("screen", "surface")
+"""What the noise that a picture begins with is fixed to: the picture, or the world as the view sees it."""
 
 TEXTURE_METHODS = ("synchronised", "sequential")
 
@@ -89,6 +93,7 @@ class GenerateJob:
     Text-to-image without ``init_image``; image-to-image with it; inpainting with ``mask`` (uint8 H x W,
     255 is repainted) as well. denoising_strength: 0 keeps the image, 1 ignores it.
     Image ``i`` of a batch has seed ``seed + i``.
+    noise_anchor: "surface" needs the view's depth; the noise then stays on what is seen while the camera moves.
     Results: tensors "image/0", "image/1", ... uint8 H x W x 3.
     """
 
@@ -107,6 +112,7 @@ class GenerateJob:
     init_image: Digest | None = None
     mask: Digest | None = None
     denoising_strength: float = 1.0
+    noise_anchor: str = "screen"
     task: Literal["generate"] = "generate"
 
 

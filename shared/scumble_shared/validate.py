@@ -26,6 +26,7 @@ from .errors import ErrorCode, Remedy, RemedyAction, ScumbleError
 from .facts import TensorFacts, facts_of
 from .job import (
     CONTROL_KINDS,
+    NOISE_ANCHORS,
     SAMPLERS,
     TEXTURE_METHODS,
     Control,
@@ -97,6 +98,10 @@ def _check_generate(job: GenerateJob, limits: Limits, known: Capabilities | None
     if job.view is not None:
         check_view(job.view, limits, facts)
     _check_controls(job.controls, job.view, model, known, limits, facts)
+    if job.noise_anchor not in NOISE_ANCHORS:
+        raise invalid("job.noise_anchor", f"it can be {' or '.join(NOISE_ANCHORS)}, not {quoted(job.noise_anchor)}")
+    if job.noise_anchor == "surface" and (job.view is None or job.view.depth is None):
+        raise invalid("job.noise_anchor", "noise on the surface needs the view's depth, job.view.depth")
     if job.mask is not None and job.init_image is None:
         raise invalid("job.mask", "a mask needs the image it belongs to, job.init_image")
     image = check_tensor(job.init_image, "job.init_image", ("uint8",), ((None, None, 3), (None, None, 4)), facts)

@@ -140,6 +140,8 @@ class TestGenerate:
             ({"seed": -1}, "job.seed", ErrorCode.INVALID_FIELD),
             ({"sampler": "magic"}, "job.sampler", ErrorCode.INVALID_FIELD),
             ({"denoising_strength": 1.01}, "job.denoising_strength", ErrorCode.INVALID_FIELD),
+            ({"noise_anchor": "sky"}, "job.noise_anchor", ErrorCode.INVALID_FIELD),
+            ({"noise_anchor": "surface", "view": None, "controls": ()}, "job.noise_anchor", ErrorCode.INVALID_FIELD),
             ({"mask": BENCH.digest["mask"]}, "job.mask", ErrorCode.INVALID_FIELD),
             ({"init_image": "../../etc/passwd"}, "job.init_image", ErrorCode.INVALID_FIELD),
             ({"init_image": BENCH.digest["depth"]}, "job.init_image", ErrorCode.INVALID_FIELD),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +16,15 @@ from .family import LoadedModel
 from .latents import draw, encode, moments
 from .pixels import to_unit_range
 
-__all__ = ["Beginning"]
+__all__ = ["Anchor", "Beginning"]
+
+Anchor = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """scheduler: with its timesteps set, of which ``timesteps`` will be run. generators: one per image.
+    """scheduler: with its timesteps set, of which ``timesteps`` will be run. generators: one per image. anchor: makes
+    other noise of the noise that they draw.
 
     Random numbers are drawn in the order of diffusers' pipelines: the image's latent, the noise, the masked image's.
     """
@@ -30,6 +33,7 @@ class Beginning:
     scheduler: Any
     timesteps: torch.Tensor
     generators: Sequence[torch.Generator]
+    anchor: Anchor | None = None
 
     def latents(
         self, size: tuple[int, int], image: AnyArray | None, mask: AnyArray | None, strength: float
@@ -48,6 +52,8 @@ class Beginning:
             known = encode(moments(model, pixels), self.generators)
         shape = (model.latent_channels, size[1] // model.scale, size[0] // model.scale)
         noise = draw(shape, self.generators, model.device.torch_device)
+        if self.anchor is not None:
+            noise = self.anchor(noise)
         if from_noise or known is None:
             latents = noise * self.scheduler.init_noise_sigma
         else:

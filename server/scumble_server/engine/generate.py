@@ -14,7 +14,7 @@ from scumble_shared.job import GenerateJob, TextureJob
 from scumble_shared.tensor import AnyArray, Digest
 
 from ..service import JobHooks
-from .beginning import Beginning
+from .beginning import Anchor, Beginning
 from .denoise import Text, denoise
 from .extensions.controls import ActiveControl, Controls
 from .extensions.preview import Preview
@@ -22,6 +22,7 @@ from .family import LoadedModel
 from .latents import decode, generators_for
 from .pixels import image_array, mask_array, pad_to, paste, rounded_up
 from .samplers import make_scheduler
+from .surface_noise import SurfaceNoise
 
 __all__ = ["Timings", "generate", "padded_size", "schedule"]
 
@@ -64,7 +65,8 @@ def generate(
         scheduler, timesteps = schedule(job, model, strength=1.0 if original is None else job.denoising_strength)
         padded = None if original is None else pad_to(original, width, height)
         padded_mask = None if mask is None else pad_to(mask, width, height)
-        beginning = Beginning(model, scheduler, timesteps, generators_for(job.seed, job.batch_size))
+        generators = generators_for(job.seed, job.batch_size)
+        beginning = Beginning(model, scheduler, timesteps, generators, _anchor(job, model, tensors))
         latents, inpainting = beginning.latents((width, height), padded, padded_mask, job.denoising_strength)
         extensions = [*inpainting, Controls(controls), Preview(model, hooks, ENCODED, DENOISED)]
     with timings.stage("denoising"):
@@ -93,6 +95,18 @@ def _pictures(job: GenerateJob, tensors: Mapping[Digest, AnyArray]) -> tuple[Any
     if job.mask is None:
         return original, None
     return original, mask_array(tensors[job.mask], job.width, job.height)
+
+
+def _anchor(job: GenerateJob, model: LoadedModel, tensors: Mapping[Digest, AnyArray]) -> Anchor | None:
+    if job.noise_anchor == "screen":
+        return None
+    if job.view is None or job.view.depth is None:
+        raise ScumbleError(
+            ErrorCode.INVALID_FIELD, "noise on the surface needs the view's depth", field="job.noise_anchor"
+        )
+    noise = SurfaceNoise(job.view.camera, tensors[job.view.depth], (job.width, job.height), model.scale)
+    seeds = [job.seed + image for image in range(job.batch_size)]
+    return lambda screen: noise.over(screen, seeds)
 
 
 def _text(job: GenerateJob, model: LoadedModel) -> Text:
