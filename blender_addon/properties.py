@@ -97,6 +97,12 @@ class SCUMBLE_PG_control(bpy.types.PropertyGroup):
     )
 
 
+NOISE_ANCHORS = (
+    ("screen", "Screen", "What changes in the picture is what changes in the view", "NONE", 0),
+    ("surface", "Surface", "Detail stays in its place in the world while the view moves", "NONE", 1),
+)
+
+
 def _redraw(options: SCUMBLE_PG_live, context: bpy.types.Context) -> None:
     for area in context.screen.areas if context.screen else ():
         area.tag_redraw()
@@ -120,6 +126,9 @@ class SCUMBLE_PG_live(bpy.types.PropertyGroup):
         name="Refine at Rest",
         description="Once the view rests, paint it at the size and steps of the Image panel",
         default=True,
+    )
+    noise: bpy.props.EnumProperty(
+        name="Noise", description="What the noise that pictures begin with is fixed to", items=NOISE_ANCHORS
     )
     on_surface: bpy.props.BoolProperty(
         name="On Surfaces",

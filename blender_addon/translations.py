@@ -64,6 +64,7 @@ GERMAN = {
     "Stop Live": "Live beenden",
     "Target Rate": "Zielrate",
     "Refine at Rest": "In Ruhe ausarbeiten",
+    "Noise": "Rauschen",
     "On Surfaces": "Auf Oberflächen",
     "Only Objects": "Nur Objekte",
     "Opacity": "Deckkraft",

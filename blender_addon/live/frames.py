@@ -47,7 +47,7 @@ def at_place(place: Place | None) -> AbstractContextManager[object]:
 def look(context: bpy.types.Context, capabilities: Capabilities, quality: Quality) -> Frame:
     """Captures what is to be seen now. Raises ScumbleError SCENE when there is nothing.
 
-    The scene's seed holds, locked or not: the noise stays where it is on the screen.
+    The scene's seed holds, locked or not: the noise stays where it is, on the screen or on the surfaces.
     """
     settings = context.scene.scumble
     made = request.generation(
@@ -58,6 +58,7 @@ def look(context: bpy.types.Context, capabilities: Capabilities, quality: Qualit
         height=quality.height,
         num_inference_steps=quality.steps,
         batch_size=1,
+        noise_anchor=settings.live.noise,
         result_actions=(),
     )
     made = replace(made, target=replace(made.target, live=True))

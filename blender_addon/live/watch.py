@@ -102,7 +102,7 @@ def settings_key(scene: bpy.types.Scene) -> tuple[object, ...]:
     settings, render = scene.scumble, scene.render
     camera = tuple(getattr(render, name) for name in CAMERA_SETTINGS) if settings.source == "CAMERA" else ()
     controls: tuple[Control, ...] = controls_of(settings, ("depth", "normal"))
-    return (scene.session_uid, *(getattr(settings, name) for name in SETTINGS), controls, camera)
+    return (scene.session_uid, settings.live.noise, *(getattr(settings, name) for name in SETTINGS), controls, camera)
 
 
 def why_paused() -> str:

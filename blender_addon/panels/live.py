@@ -27,6 +27,7 @@ class SCUMBLE_PT_live(SidebarPanel, bpy.types.Panel):
         layout.use_property_decorate = False
         layout.prop(live, "rate")
         layout.prop(live, "refine")
+        layout.prop(live, "noise")
         row = layout.row(align=True)
         row.operator("scumble.live_keep", icon="IMAGE_DATA")
         row.operator("scumble.live_texture", icon="TEXTURE")

@@ -226,6 +226,14 @@ def test_the_seed_and_with_it_the_noise_stays(api, canvas):
         assert view.record.job.seed == first == canvas.scumble.seed
 
 
+def test_noise_on_the_surface_is_asked_for(api, canvas):
+    with lively(api) as view:
+        assert view.record.job.noise_anchor == "screen"
+        canvas.scumble.live.noise = "surface"
+        view.settle()
+        assert view.record.job.noise_anchor == "surface"
+
+
 def test_the_cameras_picture_follows_the_camera(api, canvas):
     canvas.scumble.source = "CAMERA"
     with lively(api) as view:
