@@ -27,13 +27,18 @@ SERVER_PYTHON = ROOT / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "
 profile = tempfile.TemporaryDirectory(prefix="scumble-benchmark-")
 os.environ["BLENDER_USER_RESOURCES"] = profile.name
 os.environ["SCUMBLE_HOME"] = str(Path(profile.name, "scumble"))
-os.environ["PYTHONPATH"] = str(ROOT / "benchmarks")  # of the server: it finds the executor there
 
 import bpy  # noqa: E402 - it reads the environment when it is imported
 import numpy as np  # noqa: E402
 from mathutils import Quaternion  # noqa: E402
 
 SIZE = 512
+RATE = 4.0
+"""Low enough for drafts of full size."""
+
+PAUSE = 0.0003
+"""Seconds between looks; without it this thread would keep the network's from running."""
+
 MODEL_SIZE = 256
 GOAL_MS, GOAL_95_MS, TURN_GOAL_MS = 8.0, 15.0, 4.0
 
@@ -47,8 +52,10 @@ def main() -> int:
         api = install()
         if not importlib.import_module(f"{MODULE}.capture").gpu_available():
             raise SystemExit("live mode is measured with GPU capture, and this Blender can't draw")
-        chain(report, api, options.repeat)
-        rates(report, api, options.seconds)
+        with serving("--executor", "still:Still"):
+            chain(report, api, options.repeat)
+        with serving():
+            rates(report, api, options.seconds)
     return report.finish()
 
 
@@ -58,8 +65,26 @@ def install() -> ModuleType:
     bpy.ops.extensions.package_install_files(
         filepath=str(next(Path(profile.name).glob("*.zip"))), repo="user_default", enable_on_install=True
     )
-    bpy.context.preferences.addons[MODULE].preferences.server_path = str(SERVER_PYTHON)
+    bpy.context.preferences.addons[MODULE].preferences.connection = "RUNNING"
     return importlib.import_module(f"{MODULE}.api")
+
+
+@contextlib.contextmanager
+def serving(*arguments: str) -> Iterator[None]:
+    """A server that Blender finds by its record; this folder is on its import path."""
+    command = [SERVER_PYTHON, "-m", "scumble_server.cli", "serve", "--port", "0", "--exit-with-stdin", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "benchmarks")}
+    process = subprocess.Popen(
+        list(map(str, command)), env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        if not process.stdout.readline():
+            raise RuntimeError("the server ended at once")
+        yield
+    finally:
+        process.stdin.close()
+        process.wait(30)
+        process.stdout.close()
 
 
 def scene(size: int, steps: int, rate: float) -> None:
@@ -86,14 +111,12 @@ def turn(degrees: float = 2.0) -> None:
 
 def chain(report: Report, api: ModuleType, repeat: int) -> None:
     """Everything but the model, step by step."""
-    preferences = bpy.context.preferences.addons[MODULE].preferences
-    preferences.server_arguments = "--executor still:Still"
     api.connect()
-    scene(SIZE, 4, 60.0)
+    scene(SIZE, 4, RATE)
     whole: list[float] = []
     stages: dict[str, list[float]] = {}
     with api.live() as view:
-        for _ in range(20):  # to the full size
+        while view.record is None or view.record.job.width < SIZE:
             turn()
             view.settle()
         for _ in range(repeat):
@@ -103,10 +126,12 @@ def chain(report: Report, api: ModuleType, repeat: int) -> None:
             while view.pictures == pictures:
                 api.step()
                 mark(marks, time.perf_counter())
+                time.sleep(PAUSE)
             end = time.perf_counter()
             whole.append(end - begin)
             add(stages, marks, begin, end)
             view.settle()
+            time.sleep(1.0 / RATE)  # or the next would wait for its time
         size = view.record.job.width
         note = f"{size} x {size}, no model, {bpy.app.version_string}"
         report.add_times("change to picture, without the model", whole, goal_ms=GOAL_MS, note=note)
@@ -119,7 +144,6 @@ def chain(report: Report, api: ModuleType, repeat: int) -> None:
             "main thread per turn, captures aside, 95 % within", quantile(turns, 0.95) * 1e3, "ms", goal=TURN_GOAL_MS
         )
     api.disconnect()
-    preferences.server_arguments = ""
 
 
 def mark(marks: dict[str, float], now: float) -> None:

@@ -94,7 +94,7 @@ def bench(blender: str, rest: Sequence[str]) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the server's workers have it
     for script in sorted((ROOT / "benchmarks").glob("*.py")):
         if script.stem not in ("report", "gpu"):
-            run([python if script.stem in ("capture", "blender_bake") else server_python(), script, *rest])
+            run([python if script.stem in ("capture", "blender_bake", "live") else server_python(), script, *rest])
 
 
 def test_gui(blender: str, rest: Sequence[str]) -> None:
