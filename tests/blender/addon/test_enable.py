@@ -76,13 +76,15 @@ def test_settings_stay_with_the_scene_while_the_extension_is_off(extension, empt
     assert bpy.context.scene.scumble.prompt == "a red castle"
 
 
-def test_every_property_and_operator_the_panels_name_exists(extension):
+@pytest.mark.parametrize("panels", ["main", "live"])
+def test_every_property_and_operator_the_panels_name_exists(extension, panels):
     """Panels can't be drawn without a window, so what they mention is looked up instead."""
-    main = importlib.import_module(f"{MODULE}.panels.main")
+    source = Path(importlib.import_module(f"{MODULE}.panels.{panels}").__file__).read_text()
     settings = bpy.context.scene.scumble.bl_rna.properties.keys()
     control = importlib.import_module(f"{MODULE}.properties").SCUMBLE_PG_control.bl_rna.properties.keys()
-    known = {"settings": settings, "control": control}
-    for call in ast.walk(ast.parse(Path(main.__file__).read_text())):
+    live = bpy.context.scene.scumble.live.bl_rna.properties.keys()
+    known = {"settings": settings, "control": control, "live": live}
+    for call in ast.walk(ast.parse(source)):
         if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.args):
             continue
         if call.func.attr == "prop" and isinstance(call.args[0], ast.Name):
