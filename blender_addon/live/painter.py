@@ -45,6 +45,8 @@ FEW_STEPS, FEW_STEPS_GUIDANCE = 8, 2.0
 TELL_INTERVAL = 0.5
 """Seconds between two redraws of the sidebars for the status alone."""
 
+CONNECTION_COMING = (ConnectionState.STARTING, ConnectionState.CONNECTING, ConnectionState.LOST)
+
 FIRST_GUESS = 1.0
 """Seconds expected of a job before anything was measured."""
 
@@ -74,6 +76,7 @@ class Painter:
         self.refined = False  # what is shown is of the artist's own quality
         self.pictures = self.submitted = 0
         self.paused = ""  # why
+        self.pause_passes = True  # by itself, with nothing for the artist to do
         self.trouble = ""  # why the view can't be painted as it is
         self._area_pointer = area_pointer
         self._ended_by_error = ended_by_error
@@ -215,7 +218,9 @@ class Painter:
     # --- what to watch ------------------------------------------------------------------------------
 
     def _pause_or_resume(self, place: Place | None, now: float) -> None:
-        reason = why_paused() or self._why_not(place)
+        reason = why_paused()
+        self.pause_passes = bool(reason) or session().state in CONNECTION_COMING
+        reason = reason or self._why_not(place)
         if reason != self.paused:
             self.paused = reason
             session().changes += 1
@@ -231,7 +236,7 @@ class Painter:
             return "No 3D viewport is on screen"
         if session().state in (ConnectionState.OFF, ConnectionState.FAILED):
             return "Not connected"
-        if session().state is not ConnectionState.READY:
+        if session().state in CONNECTION_COMING:
             return "Waiting for the server"
         if reason := why_not_generate(settings, scene.camera is not None):
             return reason

@@ -66,15 +66,18 @@ class Live:
     def timings(self) -> Timings:
         return self._painter.timings
 
-    def settle(self, timeout: float = 60.0) -> JobRecord | None:
+    def settle(self, timeout: float | None = None) -> JobRecord | None:
         """Steps until what is to be seen now is painted and, if the scene wants that, refined; the newest frame.
 
-        Raises ScumbleError SCENE with the reason if it can't be painted, and CONNECTION_LOST over the time.
+        timeout: seconds, None for any. Raises ScumbleError SCENE with the reason if it can't be painted, and
+        CONNECTION_LOST over the time.
         """
-        deadline = time.monotonic() + timeout
+        deadline = None if timeout is None else time.monotonic() + timeout
         pump.step()
         while self._painter.paused or not self._painter.idle:
-            if time.monotonic() > deadline:
+            if self._painter.paused and not self._painter.pause_passes:
+                raise ScumbleError(ErrorCode.SCENE, self._painter.paused, field="live")
+            if deadline is not None and time.monotonic() > deadline:
                 reason = self._painter.paused or f"no picture within {timeout:g} s"
                 raise ScumbleError(ErrorCode.CONNECTION_LOST, reason, retryable=True)
             time.sleep(PAUSE)

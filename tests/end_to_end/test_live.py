@@ -259,12 +259,15 @@ def test_nothing_to_see_is_said_and_comes_right_by_itself(api, canvas):
 
 
 def test_without_a_prompt_it_waits_for_one(api, canvas):
+    errors = importlib.import_module("scumble_shared.errors")
     canvas.scumble.prompt = ""
     control = importlib.import_module(f"{MODULE}.live.control")
     with api.live() as view:
         for _ in range(20):
             api.step()
         assert (view.submitted, control.painter().status()) == (0, "Write a prompt first")
+        with pytest.raises(errors.ScumbleError, match="Write a prompt first"):
+            view.settle()
         canvas.scumble.prompt = "moss"
         view.settle()
         assert view.submitted > 0
