@@ -20,6 +20,8 @@ import bpy
 from mathutils import Matrix
 
 MARK = "@scumble "
+OTHER_WORDS = ("red brick", "brushed gold, studio lighting", "cracked ice", "wooden planks at golden hour")
+HERO_PROMPT = "verdigris copper, flat light"
 SAMPLES = 24
 """Of the pictures Cycles renders; enough to judge a texture by."""
 
@@ -59,9 +61,14 @@ def main() -> None:
     picture = demo.generate()
     demo.texture(picture)
     demo.look("result", "textured", "textured, same view")
-    turn_camera(scene.camera, math.radians(38.0))
-    demo.look("result", "textured_turned", "textured, another view")
-    turn_camera(scene.camera, math.radians(-38.0))
+    with camera_at(scene.camera, orbited(scene.camera, 38.0)):
+        demo.look("result", "textured_turned", "textured, another view")
+    demo.other_words()
+    hero = bpy.data.objects[example_scene.HERO]
+    demo.texture_around(hero)
+    for degrees in (0.0, 120.0, 240.0):
+        with camera_at(scene.camera, close_by(scene.camera, hero, degrees)):
+            demo.look("around", f"around_{degrees:.0f}", f"“{HERO_PROMPT}”, from {degrees:.0f}°")
     demo.save()
     api.disconnect()
 
@@ -123,6 +130,16 @@ class Demo:
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(picture.png)
 
+    def other_words(self) -> None:
+        with stage("Other words"):
+            for index, prompt in enumerate(OTHER_WORDS):
+                record = self.api.generate(prompt=prompt, seed=self.options.seed, result_actions=set())
+                self.picture("words", f"words_{index}.png", f"“{prompt}”", record.prepared["image/0"].png)
+
+    def texture_around(self, thing: bpy.types.Object) -> None:
+        with stage("Texture all around"):
+            self.api.texture_around([thing], prompt=HERO_PROMPT, seed=self.options.seed)
+
     def look(self, kind: str, name: str, label: str) -> None:
         """What Blender renders now, from the scene's camera."""
         with stage(f"Render {label}"):
@@ -147,9 +164,25 @@ def install(extension: Path) -> None:
     )
 
 
-def turn_camera(camera: bpy.types.Object, angle: float) -> None:
-    """About the world's vertical axis."""
-    camera.matrix_world = Matrix.Rotation(angle, 4, "Z") @ camera.matrix_world
+def orbited(camera: bpy.types.Object, degrees: float) -> Matrix:
+    """The camera's place turned about the world's vertical axis."""
+    return Matrix.Rotation(math.radians(degrees), 4, "Z") @ camera.matrix_world
+
+
+def close_by(camera: bpy.types.Object, thing: bpy.types.Object, degrees: float) -> Matrix:
+    """A place a third as far from a thing as the camera, turned about it, looking at it."""
+    target = thing.matrix_world.translation
+    eye = target + Matrix.Rotation(math.radians(degrees), 3, "Z") @ (camera.matrix_world.translation - target) / 3.0
+    return Matrix.Translation(eye) @ (target - eye).to_track_quat("-Z", "Y").to_matrix().to_4x4()
+
+
+@contextmanager
+def camera_at(camera: bpy.types.Object, place: Matrix) -> Iterator[None]:
+    before = camera.matrix_world.copy()
+    camera.matrix_world = place
+    bpy.context.view_layer.update()
+    yield
+    camera.matrix_world = before
     bpy.context.view_layer.update()
 
 

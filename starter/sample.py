@@ -69,10 +69,10 @@ class Painter:
         *,
         seed: int = 0,
         size: int = 256,
-        steps: int = 10,
-        guidance: float = 4.0,
+        steps: int = 8,
+        guidance: float = 2.5,
         negative: str = "",
-        sampler: str = "dpmpp_2m",
+        sampler: str = "ddim",
     ) -> Tensor:
         """Pictures uint8 N x 3 x size x size. controls: uint8 N x 3 x size x size by kind; those left out are off."""
         count = len(prompts)
@@ -110,9 +110,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--guidance", type=float, default=4.0)
-    parser.add_argument("--sampler", default="dpmpp_2m")
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--guidance", type=float, default=2.5)
+    parser.add_argument("--sampler", default="ddim")
     parser.add_argument("--scenes", type=int, default=4)
     parser.add_argument("--prompts", type=int, default=len(PROMPTS))
     a = parser.parse_args()

@@ -18,11 +18,13 @@ ROWS = {
     "input": "What the artist sees, and what the model is told",
     "preview": "The picture, step by step",
     "result": "The result, and the scene textured with it",
+    "words": "The same view in other words",
+    "around": "One object textured all around, in its own UVs",
 }
 """Contact sheet rows by the kind of picture the Blender side reports, top to bottom."""
 
 PREVIEWS_SHOWN = 6
-STAGES_SHOWN = ("Start the server", "Capture and control images", "Generate", "Texture from view")
+STAGES_SHOWN = ("Start the server", "Capture and control images", "Generate", "Texture from view", "Texture all around")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
