@@ -54,10 +54,10 @@ class Quality:
         return self.width * self.height * self.steps
 
 
-def ladder(full: Quality) -> tuple[Quality, ...]:
+def ladder(full: Quality, fewest_steps: int = 1) -> tuple[Quality, ...]:
     """From the cheapest draft to ``full`` itself, each dearer than the one before.
 
-    First steps are halved down to a few, then the size shrinks, then steps go down to one.
+    First steps are halved down to a few, then the size shrinks, then steps go down to ``fewest_steps``.
     """
     rungs = [full]
     steps = full.steps
@@ -69,8 +69,8 @@ def ladder(full: Quality) -> tuple[Quality, ...]:
         smaller = Quality(_scaled(full.width, side, longer), _scaled(full.height, side, longer), steps)
         if smaller.cost < rungs[-1].cost:
             rungs.append(smaller)
-    while steps > 1:
-        steps //= 2
+    while steps > fewest_steps:
+        steps = max(fewest_steps, steps // 2)
         rungs.append(Quality(rungs[-1].width, rungs[-1].height, steps))
     return tuple(reversed(rungs))
 

@@ -269,8 +269,7 @@ class Painter:
             if self._controller is None or self._controller.full != full:
                 self._draft = None  # what it shows isn't what is asked for, even if nothing else changes
             known = self._controller.per_cost if self._controller and key[0] == self._controller_key[0] else None
-            rungs = [rung for rung in ladder(full) if rung.steps >= self._fewest_steps(settings)]
-            self._controller = Controller(rungs, 1.0 / live.rate, known)
+            self._controller = Controller(ladder(full, self._fewest_steps(settings)), 1.0 / live.rate, known)
             self._controller_key = key
         wanted = live.refine and self._draft_quality != self._controller.full
         self._schedule.policy = Policy(period=1.0 / live.rate, refine=wanted)
@@ -359,7 +358,7 @@ class Painter:
             if record is not None and record.state is JobState.DONE:
                 self._finish(record, sent, now)
             else:
-                self._lose(sent, record)
+                self._lose(sent, record, now)
             self._schedule.ended(job_id, done=record is not None and record.state is JobState.DONE)
             self._ended_at = now
             self._forget(job_id)
@@ -375,12 +374,10 @@ class Painter:
     def _show_preview(self, record: JobRecord, pixels: object) -> None:
         if (sent := self._sent.get(record.id)) is not None:
             self._display.show(record.id, sent.frame, sent.version, pixels, self._look_wanted)
-            self._schedule.shown(record.id)
 
     def _finish(self, record: JobRecord, sent: _Sent, now: float) -> None:
         painting: Painting = record.prepared
         self._display.show(record.id, sent.frame, sent.version, painting.shown, self._look_wanted)
-        self._schedule.shown(record.id)
         self.latest, self.refined = record, sent.refine or sent.quality == self._controller.full
         self.pictures += 1
         self._refused = ()
@@ -389,10 +386,15 @@ class Painter:
         if not sent.loaded and not sent.refine:
             self._controller.measured(sent.quality, now - max(sent.at, self._ended_at))
 
-    def _lose(self, sent: _Sent, record: JobRecord | None) -> None:
-        """It ended without a picture. What would fail again isn't tried again with the same settings."""
+    def _lose(self, sent: _Sent, record: JobRecord | None, now: float) -> None:
+        """It ended without a picture. What would fail again isn't tried again with the same settings.
+
+        How far it got says how long it would have taken: drafts that are always given up are too slow, too.
+        """
         if self._draft is sent.frame:
             self._draft = None
+        if record is not None and record.fraction and record.step and not sent.loaded and not sent.refine:
+            self._controller.measured(sent.quality, (now - max(sent.at, self._ended_at)) / record.fraction)
         if record is not None and record.error is not None and not record.error.retryable:
             self._refused = settings_key(bpy.context.scene)
             self._tell(sentence(record.error))

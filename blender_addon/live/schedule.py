@@ -11,8 +11,8 @@ The rules, for jobs that no longer show what is to be seen (*outdated*):
 - A draft that waits behind another, which takes longer than expected, is cancelled before it starts, and not replaced
   until the one before it has ended.
 - A draft that runs is let finish, unless giving it up helps: the changes have settled, most of its time is still to
-  come, and that is long. Then a newer one is sent, and it is cancelled. Two drafts in a row are never given up without
-  either having shown something, so there is always a picture in the end, however restless the view.
+  come, and that is long. Then a newer one is sent, and it is cancelled. Two drafts in a row are never given up, so
+  every second one at least is a picture, however restless the view.
 
 Nothing is cancelled on suspicion: Blender tells of many changes that change nothing to be seen, and only the capture
 for the next draft shows which do (:meth:`Schedule.unchanged`).
@@ -71,7 +71,6 @@ class _Flight:
     begin: float
     expected: float
     running: bool = False
-    shown: bool = False
     led: bool = False  # the next was sent behind it
     superseded: bool = False  # the next was sent in its place
     cancelled: bool = False
@@ -95,7 +94,7 @@ class Schedule:
         self._refined = 0  # version whose refine was begun
         self._flights: list[_Flight] = []
         self._not_before = 0.0
-        self._wasted = False  # the latest draft to end was given up before it had shown anything
+        self._wasted = False  # the latest draft to end was given up
         self._paused = False
 
     @property
@@ -164,12 +163,6 @@ class Schedule:
         if (flight := self._find(job_id)) is not None and flight.running and fraction > 0.0:
             flight.expected = (now - flight.begin) / fraction
 
-    def shown(self, job_id: str) -> None:
-        """Something of it is to be seen."""
-        if (flight := self._find(job_id)) is not None:
-            flight.shown = True
-            self._wasted = False
-
     def ended(self, job_id: str, *, done: bool) -> None:
         """done: with a result. One that failed isn't tried again until something changes."""
         flight = self._find(job_id)
@@ -183,7 +176,7 @@ class Schedule:
         if done:
             self._drawn = max(self._drawn, flight.version)
         if done or flight.running:
-            self._wasted = not done and not flight.shown
+            self._wasted = not done
 
     # --- what to do ---------------------------------------------------------------------------------
 
@@ -237,12 +230,8 @@ class Schedule:
         left, policy = flight.left(now), self.policy
         if left <= policy.lead:
             return True
-        settled = now - self._changed_at >= policy.settle
-        return (
-            settled
-            and left > max(policy.worth, policy.worth_part * flight.expected)
-            and (flight.shown or not self._wasted)
-        )
+        long = left > max(policy.worth, policy.worth_part * flight.expected)
+        return long and not self._wasted and now - self._changed_at >= policy.settle
 
     def _wants_refine(self) -> bool:
         current = self._version

@@ -74,12 +74,16 @@ def scenario(stage: director.Stage) -> Generator:
     yield stage.ticks(5)
     stage.screenshot("live_3_followed")
 
-    before = painter().submitted
+    before, drawn = painter().submitted, painter().pictures
     for _ in range(40):
         orbit(1.0)
         yield stage.ticks(1)
     yield stage.until(settled, "the picture after the turn", 240.0)
     stage.facts["jobs_of_a_turn_of_40_parts"] = painter().submitted - before
+    stage.facts["pictures_of_the_turn"], stage.facts["quality_after"] = (
+        painter().pictures - drawn,
+        str(painter().quality),
+    )
 
     scene.scumble.live.wipe = 0.5
     yield stage.ticks(5)
