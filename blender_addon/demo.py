@@ -20,7 +20,7 @@ import bpy
 from mathutils import Matrix
 
 MARK = "@scumble "
-OTHER_WORDS = ("red brick", "brushed gold, studio lighting", "cracked ice", "wooden planks at golden hour")
+OTHER_WORDS = ("red brick in daylight", "brushed gold, studio lighting", "sandstone on grass", "walnut at golden hour")
 HERO_PROMPT = "verdigris copper, flat light"
 SAMPLES = 24
 """Of the pictures Cycles renders; enough to judge a texture by."""

@@ -29,7 +29,7 @@ STAGES_SHOWN = ("Start the server", "Capture and control images", "Generate", "T
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--blender", type=Path, help="Blender, or a Python that has the bpy module")
-    parser.add_argument("--prompt", default="ancient mossy stone ruin, overcast light")
+    parser.add_argument("--prompt", default="mossy stone, overcast")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--size", type=int, default=512, help="side of the picture, pixels")
     parser.add_argument("--output", type=Path, default=Path("demo_output"))
