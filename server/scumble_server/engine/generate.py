@@ -29,6 +29,9 @@ __all__ = ["Timings", "generate", "padded_size", "schedule"]
 ENCODED, DENOISED = 0.03, 0.95
 """Fractions of a whole job after which the prompt is encoded and the loop is done."""
 
+LEAST_LATENTS = 8
+"""Latent pixels per side below which UNets see nothing at their deepest level."""
+
 
 @dataclass(slots=True)
 class Timings:
@@ -81,8 +84,12 @@ def generate(
 
 
 def padded_size(job: GenerateJob, model: LoadedModel) -> tuple[int, int]:
-    """Width and height that are really generated: whole latent pixels."""
-    return rounded_up(job.width, model.scale), rounded_up(job.height, model.scale)
+    """Width and height that are really generated: whole latent pixels, and enough of them to be halved three times.
+
+    Strips one latent pixel wide came out as values that are no numbers, once in some hundred runs on a CPU.
+    """
+    least = LEAST_LATENTS * model.scale
+    return max(least, rounded_up(job.width, model.scale)), max(least, rounded_up(job.height, model.scale))
 
 
 def _pictures(job: GenerateJob, tensors: Mapping[Digest, AnyArray]) -> tuple[AnyArray | None, AnyArray | None]:
