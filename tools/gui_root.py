@@ -69,6 +69,10 @@ def _take_over_network_settings(root: Path) -> None:
         shutil.copy(bundle, certificates)
 
 
+def _mount_points() -> list[str]:
+    return [line.split()[4] for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()]
+
+
 def _mount(root: Path) -> None:
     if not (root / "proc/self").exists():
         _run("mount", "-t", "proc", "proc", str(root / "proc"))
@@ -79,7 +83,8 @@ def _mount(root: Path) -> None:
 
 def _bind(source: Path, target: Path) -> None:
     target.mkdir(exist_ok=True)
-    if os.path.ismount(target):
+    # os.path.ismount can't tell a folder that is bound over another of the same disk.
+    while str(target.resolve()) in _mount_points():
         _run("umount", str(target))
     _run("mount", "--bind", str(source), str(target))
 

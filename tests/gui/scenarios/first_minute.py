@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import bpy
 import director
 
-PROMPT = "mossy stone ruin"
+PROMPT = "mossy stone, overcast"
 
 
 def scenario(stage: director.Stage) -> Generator:
@@ -41,7 +41,7 @@ def scenario(stage: director.Stage) -> Generator:
     yield stage.until(lambda: session().state is ConnectionState.READY, "the server")
     settings = scene.scumble
     settings.prompt, settings.seed, settings.lock_seed = PROMPT, 7, True
-    settings.width = settings.height = 256
+    settings.width = settings.height = 512
     settings.source = "VIEWPORT"
     settings.num_inference_steps = 8
     for kind in ("depth", "normal"):
