@@ -42,7 +42,7 @@ class Run:
 class Trainer:
     """One optimiser with its average, clock and checkpoints; the loop of every stage."""
 
-    def __init__(self, run: Run, name: str, modules: dict[str, nn.Module], frozen: tuple[str, ...] = ()) -> None:
+    def __init__(self, run: Run, name: str, modules: dict[str, nn.Module]) -> None:
         self.run, self.folder = run, run.work / name
         self.device = torch.device(run.device)
         self.modules = modules
@@ -50,7 +50,6 @@ class Trainer:
             f"{part}.{key}": parameter
             for part, module in modules.items()
             for key, parameter in module.named_parameters()
-            if not any(f"{part}.{key}".startswith(prefix) for prefix in frozen)
         }
         self.average = {key: parameter.detach().clone() for key, parameter in self.parameters.items()}
         self.optimiser = torch.optim.AdamW(
