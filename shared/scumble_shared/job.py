@@ -15,11 +15,13 @@ from .camera import Camera, Matrix4
 from .tensor import Digest
 
 __all__ = [
+    "BIT_DEPTHS",
     "CONTROL_KINDS",
     "DEFAULT_MODEL",
     "NOISE_ANCHORS",
     "SAMPLERS",
     "TEXTURE_METHODS",
+    "TILINGS",
     "Control",
     "ControlImagesJob",
     "GenerateJob",
@@ -46,6 +48,12 @@ NOISE_ANCHORS = ("screen", "surface")
 """What the noise that a picture begins with is fixed to: the picture, or the world as the view sees it."""
 
 TEXTURE_METHODS = ("synchronised", "sequential")
+
+TILINGS = ("", "x", "y", "xy")
+"""Directions in which a picture repeats without a seam: not at all, left to right, top to bottom, both."""
+
+BIT_DEPTHS = (8, 16)
+"""Of a texture's channels: uint8 or uint16, sRGB both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +102,8 @@ class GenerateJob:
     255 is repainted) as well. denoising_strength: 0 keeps the image, 1 ignores it.
     Image ``i`` of a batch has seed ``seed + i``.
     noise_anchor: "surface" needs the view's depth; the noise then stays on what is seen while the camera moves.
+    tiling: directions in which the picture goes on where it began, so that it can be laid side by side (one of
+    ``TILINGS``); an ``init_image`` should repeat already where it isn't repainted. Not with noise on the surface.
     Results: tensors "image/0", "image/1", ... uint8 H x W x 3.
     """
 
@@ -113,6 +123,7 @@ class GenerateJob:
     mask: Digest | None = None
     denoising_strength: float = 1.0
     noise_anchor: str = "screen"
+    tiling: str = ""
     task: Literal["generate"] = "generate"
 
 
@@ -158,11 +169,14 @@ class MeshRef:
 class ProjectJob:
     """Texture from view: ``image``, seen through ``view``, onto the meshes' own UVs.
 
-    base: what to keep where the view doesn't see (uint8 S x S x 4, one per texture or none at all).
+    base: what to keep where the view doesn't see (uint8 or uint16 S x S x 4, one per texture or none at all).
+    keep: where the base stays whatever the view sees (uint8 S x S, 255 keeps, between mixes; one per texture, with
+    bases, or none at all).
     texture_size: side of the square textures, texels.
     angle_exponent: weight is cos(angle to viewer) ** angle_exponent.
-    Results per texture (:func:`texture_names`): "texture/NAME" uint8 S x S x 4 (sRGB, top row first, alpha = painted)
-    and "weight/NAME" uint8 S x S (255 = seen face on).
+    bit_depth: of the textures' channels, one of ``BIT_DEPTHS``.
+    Results per texture (:func:`texture_names`): "texture/NAME" uint8 or uint16 S x S x 4 (sRGB, top row first, alpha =
+    painted) and "weight/NAME" uint8 S x S (255 = seen face on).
     """
 
     image: Digest
@@ -171,6 +185,8 @@ class ProjectJob:
     base: tuple[Digest, ...] = ()
     texture_size: int = 1024
     angle_exponent: float = 2.0
+    keep: tuple[Digest, ...] = ()
+    bit_depth: int = 8
     task: Literal["project"] = "project"
 
 
@@ -199,14 +215,21 @@ class TextureJob:
     method: "synchronised" denoises all views at once and has them agree in every step; "sequential" takes one after the
     other, each beginning with what those before it show, which needs less memory.
     sync_end: the part of the steps in which synchronised views are made to agree, a fraction from the first step.
-    base: what to keep where no view sees the surface (uint8 S x S x 4, where its alpha is 255; one per texture or none
-    at all). Without it such places take on the colours around them.
+    extra_views: up to so many views are added where the others leave most of the surface unseen, one after the other;
+    only what is unseen is painted in them. They follow the job's own in the results.
+    refine_strength: how far the views are painted over once more, all together, as the first texture shows them: 0 not
+    at all, 1 anew. Locked views stay. refine_scale: how many times larger views are then, 1 to 4.
+    base: what to keep where no view sees the surface (uint8 or uint16 S x S x 4, where its alpha is full; one per
+    texture or none at all). Without it such places take on the colours around them.
+    keep: where the base stays whatever views see (uint8 S x S, 255 keeps, between mixes; one per texture, with bases,
+    or none at all).
     texture_size: side of the square textures, texels. angle_exponent: weight of a view is
     cos(angle to viewer) ** angle_exponent.
+    bit_depth: of the textures' channels, one of ``BIT_DEPTHS``.
     View ``i`` has seed ``seed + i``.
     Results: "view/0", "view/1", ... uint8 H x W x 3, locked ones unchanged, and per texture (:func:`texture_names`)
-    "texture/NAME" uint8 S x S x 4 (sRGB, top row first, alpha = 255) and "weight/NAME" uint8 S x S (255 = seen well,
-    0 = filled in or the base's).
+    "texture/NAME" uint8 or uint16 S x S x 4 (sRGB, top row first, alpha full) and "weight/NAME" uint8 S x S (255 = seen
+    well, 0 = filled in or the base's).
     The provenance has the cameras: "views" [{"camera", "words", "locked"}].
     """
 
@@ -227,6 +250,11 @@ class TextureJob:
     base: tuple[Digest, ...] = ()
     texture_size: int = 1024
     angle_exponent: float = 3.0
+    keep: tuple[Digest, ...] = ()
+    extra_views: int = 0
+    refine_strength: float = 0.0
+    refine_scale: float = 1.0
+    bit_depth: int = 8
     task: Literal["texture"] = "texture"
 
 

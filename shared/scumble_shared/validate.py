@@ -29,6 +29,7 @@ from .job import (
     NOISE_ANCHORS,
     SAMPLERS,
     TEXTURE_METHODS,
+    TILINGS,
     Control,
     ControlImagesJob,
     GenerateJob,
@@ -48,6 +49,7 @@ MODEL_ID_BYTES = 200
 RESERVED_NAMES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 STRENGTH_MAX = 10.0
 SEED_MAX = 2**63 - 1
+REFINE_SCALE_MAX = 4.0
 
 BUFFERS_NEEDED = {
     "depth": ("depth",),
@@ -102,6 +104,10 @@ def _check_generate(job: GenerateJob, limits: Limits, known: Capabilities | None
         raise invalid("job.noise_anchor", f"it can be {' or '.join(NOISE_ANCHORS)}, not {quoted(job.noise_anchor)}")
     if job.noise_anchor == "surface" and (job.view is None or job.view.depth is None):
         raise invalid("job.noise_anchor", "noise on the surface needs the view's depth, job.view.depth")
+    if job.tiling not in TILINGS:
+        raise invalid("job.tiling", f"it can be {' or '.join(map(repr, TILINGS))}, not {quoted(job.tiling)}")
+    if job.tiling and job.noise_anchor == "surface":
+        raise invalid("job.tiling", "a picture whose noise is on the surface of a view can't repeat without a seam")
     if job.mask is not None and job.init_image is None:
         raise invalid("job.mask", "a mask needs the image it belongs to, job.init_image")
     image = check_tensor(job.init_image, "job.init_image", ("uint8",), ((None, None, 3), (None, None, 4)), facts)
@@ -356,9 +362,27 @@ def _check_texture(job: TextureJob, limits: Limits, known: Capabilities | None, 
             )
         _check_controlnet(control, model, known, path, index)
     check_range(len(job.views), 0, limits.views, "job.views")
+    check_range(job.extra_views, 0, limits.views - len(job.views), "job.extra_views")
+    check_range(job.refine_strength, 0.0, 1.0, "job.refine_strength")
     for index, view in enumerate(job.views):
         _check_texture_view(view, f"job.views[{index}]", job.views[0], limits, facts)
+    _check_refine_scale(job, limits)
     check_textures(job, limits, facts)
+
+
+def _check_refine_scale(job: TextureJob, limits: Limits) -> None:
+    check_range(job.refine_scale, 1.0, REFINE_SCALE_MAX, "job.refine_scale")
+    first = job.views[0].camera if job.views else None
+    width, height = (job.view_size, job.view_size) if first is None else (first.width, first.height)
+    room = min(limits.generate_side / max(width, height), math.sqrt(limits.generate_pixels / (width * height)))
+    if job.refine_strength > 0.0 and job.refine_scale > max(room, 1.0):
+        raise ScumbleError(
+            ErrorCode.TOO_LARGE,
+            f"views of {width} x {height} pixels, {job.refine_scale:g} times as large, are over "
+            f"{limits.generate_side} a side",
+            field="job.refine_scale",
+            remedy=Remedy(f"Use at most {math.floor(room * 100.0) / 100.0:g}"),
+        )
 
 
 def _check_texture_view(view: TextureView, path: str, first: TextureView, limits: Limits, facts: Facts) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from .checks import Facts, check_range, check_tensor, invalid, quoted
 from .errors import ErrorCode, Remedy, ScumbleError
-from .job import MeshRef, ProjectJob, TextureJob, texture_names
+from .job import BIT_DEPTHS, MeshRef, ProjectJob, TextureJob, texture_names
 from .limits import Limits
 
 __all__ = ["check_textures"]
@@ -41,19 +41,37 @@ def check_textures(job: ProjectJob | TextureJob, limits: Limits, facts: Facts) -
     names = texture_names(job.meshes)
     check_range(len(names), 1, limits.textures, "job.meshes")
     _check_texture_names(names)
-    side = job.texture_size
-    if len(names) * side * side > limits.texture_pixels:
-        fitting = str(max(1, 2 ** int(math.log2(math.sqrt(limits.texture_pixels / len(names))))))
+    if job.bit_depth not in BIT_DEPTHS:
+        raise invalid("job.bit_depth", f"it can be {' or '.join(map(str, BIT_DEPTHS))}, not {job.bit_depth}")
+    _check_texture_size(job, len(names), limits)
+    _check_base(job, len(names), facts)
+
+
+def _check_texture_size(job: ProjectJob | TextureJob, count: int, limits: Limits) -> None:
+    """A texel of 16 bits counts as two."""
+    side, most = job.texture_size, limits.texture_pixels * 8 // job.bit_depth
+    if count * side * side > most:
+        fitting = str(max(1, 2 ** int(math.log2(math.sqrt(most / count)))))
         raise ScumbleError(
             ErrorCode.TOO_LARGE,
-            f"{len(names)} textures of {side} x {side} are over {limits.texture_pixels} pixels together",
+            f"{count} textures of {side} x {side} with {job.bit_depth} bits are over {most} pixels together",
             field="job.texture_size",
             remedy=Remedy(f"Use textures of {fitting} x {fitting}"),
         )
-    if job.base and len(job.base) != len(names):
-        raise invalid("job.base", f"{len(job.base)} pictures for {len(names)} textures")
+
+
+def _check_base(job: ProjectJob | TextureJob, count: int, facts: Facts) -> None:
+    side = job.texture_size
+    if job.base and len(job.base) != count:
+        raise invalid("job.base", f"{len(job.base)} pictures for {count} textures")
     for index, digest in enumerate(job.base):
-        check_tensor(digest, f"job.base[{index}]", ("uint8",), ((side, side, 4),), facts)
+        check_tensor(digest, f"job.base[{index}]", ("uint8", "uint16"), ((side, side, 4),), facts)
+    if job.keep and not job.base:
+        raise invalid("job.keep", "there is nothing to keep without the textures that are there, job.base")
+    if job.keep and len(job.keep) != count:
+        raise invalid("job.keep", f"{len(job.keep)} masks for {count} textures")
+    for index, digest in enumerate(job.keep):
+        check_tensor(digest, f"job.keep[{index}]", ("uint8",), ((side, side),), facts)
 
 
 def _check_mesh(mesh: MeshRef, path: str, facts: Facts) -> int:

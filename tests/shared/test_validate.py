@@ -56,6 +56,8 @@ ARRAYS = {
     "normals": np.zeros((4, 3, 3), np.float32),
     "uvs": np.zeros((4, 3, 2), np.float32),
     "base": np.zeros((64, 64, 4), np.uint8),
+    "fine_base": np.zeros((64, 64, 4), np.uint16),
+    "keep": np.zeros((64, 64), np.uint8),
 }
 IDENTITY = pack_matrix(np.eye(4))
 
@@ -142,6 +144,8 @@ class TestGenerate:
             ({"denoising_strength": 1.01}, "job.denoising_strength", ErrorCode.INVALID_FIELD),
             ({"noise_anchor": "sky"}, "job.noise_anchor", ErrorCode.INVALID_FIELD),
             ({"noise_anchor": "surface", "view": None, "controls": ()}, "job.noise_anchor", ErrorCode.INVALID_FIELD),
+            ({"tiling": "z"}, "job.tiling", ErrorCode.INVALID_FIELD),
+            ({"tiling": "x", "noise_anchor": "surface"}, "job.tiling", ErrorCode.INVALID_FIELD),
             ({"mask": BENCH.digest["mask"]}, "job.mask", ErrorCode.INVALID_FIELD),
             ({"init_image": "../../etc/passwd"}, "job.init_image", ErrorCode.INVALID_FIELD),
             ({"init_image": BENCH.digest["depth"]}, "job.init_image", ErrorCode.INVALID_FIELD),
@@ -335,6 +339,10 @@ class TestTexturing:
             ({"base": (BENCH.digest["image"],)}, "job.base[0]"),
             ({"image": BENCH.digest["depth"]}, "job.image"),
             ({"meshes": BENCH.project().meshes * 2}, "job.meshes[1].name"),
+            ({"keep": (BENCH.digest["keep"],)}, "job.keep"),
+            ({"keep": (BENCH.digest["keep"],) * 2, "base": (BENCH.digest["base"],)}, "job.keep"),
+            ({"keep": (BENCH.digest["base"],), "base": (BENCH.digest["base"],)}, "job.keep[0]"),
+            ({"bit_depth": 12}, "job.bit_depth"),
         ],
     )
     def test_is_refused(self, changes, field):
@@ -381,6 +389,12 @@ class TestTexturing:
         assert (error.code, error.field) == (ErrorCode.TOO_LARGE, "job.texture_size")
         assert error.remedy.label == "Use textures of 32 x 32"
 
+    def test_a_texture_of_16_bits_takes_the_room_of_two(self):
+        job = BENCH.project(bit_depth=16, base=(BENCH.digest["fine_base"],), keep=(BENCH.digest["keep"],))
+        BENCH.passes(job, Limits(texture_pixels=2 * 64 * 64))
+        error = BENCH.error(job, Limits(texture_pixels=2 * 64 * 64 - 1))
+        assert (error.code, error.field) == (ErrorCode.TOO_LARGE, "job.texture_size")
+
     def test_an_object_called_as_another_ones_tile(self):
         mesh = replace(BENCH.project().meshes[0], tiles=(1001,))
         other = replace(mesh, name="Cube.1001", object_id=2, tiles=())
@@ -406,6 +420,13 @@ class TestTexturingAllAround:
             ({"texture_size": 0}, "job.texture_size"),
             ({"meshes": ()}, "job.meshes"),
             ({"base": (BENCH.digest["image"],)}, "job.base[0]"),
+            ({"keep": (BENCH.digest["keep"],)}, "job.keep"),
+            ({"extra_views": -1}, "job.extra_views"),
+            ({"extra_views": 63}, "job.extra_views"),
+            ({"refine_strength": 1.1}, "job.refine_strength"),
+            ({"refine_scale": 0.5}, "job.refine_scale"),
+            ({"refine_scale": 4.5}, "job.refine_scale"),
+            ({"bit_depth": 0}, "job.bit_depth"),
             ({"controls": (Control("depth", image=BENCH.digest["image"]),)}, "job.controls[0].image"),
             ({"controls": (Control("pose"),)}, "job.controls[0].kind"),
             ({"controls": (Control("depth", strength=-1.0),)}, "job.controls[0].strength"),
@@ -433,6 +454,13 @@ class TestTexturingAllAround:
         assert BENCH.error(BENCH.texture(), Limits(views=1)).field == "job.views"
         error = BENCH.error(BENCH.texture(views=(TextureView(CAMERA),)), Limits(generate_side=W - 1))
         assert (error.code, error.field) == (ErrorCode.TOO_LARGE, "job.views[0].camera.width")
+
+    def test_views_too_large_once_they_are_refined(self):
+        job = BENCH.texture(refine_strength=0.3, refine_scale=2.0)
+        BENCH.passes(job, Limits(generate_side=2 * W))
+        error = BENCH.error(job, Limits(generate_side=2 * W - 2))
+        assert (error.code, error.field) == (ErrorCode.TOO_LARGE, "job.refine_scale")
+        BENCH.passes(replace(job, refine_strength=0.0), Limits(generate_side=W))
 
 
 class TestFacts:
