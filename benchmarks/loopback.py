@@ -47,6 +47,9 @@ class Echo:
     def on_capabilities_changed(self, callback: Callable[[], None]) -> None:
         """They never change."""
 
+    async def look_for_models(self) -> None:
+        """There are none."""
+
     def missing(self, digests: Iterable[Digest]) -> tuple[Digest, ...]:
         return tuple(digest for digest in digests if digest not in self._store)
 

@@ -15,8 +15,9 @@ from typing import Any
 from scumble_shared.tensor import AnyArray
 
 from .process import run_worker
+from .ring import Ring
 from .spec import ExecutorSpec
-from .wire import StopWorker, ToWorker, receive, send
+from .wire import RING_BYTES, Line, StopWorker, ToWorker
 
 __all__ = ["WorkerLink", "describe_exit"]
 
@@ -47,17 +48,21 @@ class WorkerLink:
         self._ended = asyncio.Event()
         self._outgoing: SimpleQueue[tuple[ToWorker, tuple[AnyArray, ...]] | None] = SimpleQueue()
         context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
+        ours, theirs = context.Pipe()
+        rings = _rings()
+        self._line = Line(ours, *rings)
+        names = (rings[0].name, rings[1].name) if rings else None
         self._process = context.Process(
             target=run_worker,
-            args=(theirs, spec, warm_up, logging.getLogger().getEffectiveLevel()),
+            args=(theirs, names, spec, warm_up, logging.getLogger().getEffectiveLevel()),
             name="scumble-worker",
             daemon=True,
         )
         with _interrupts_ignored():
             self._process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
-        threading.Thread(target=self._write, name="scumble-to-worker", daemon=True).start()
+        self._writer = threading.Thread(target=self._write, name="scumble-to-worker", daemon=True)
+        self._writer.start()
         threading.Thread(target=self._read, name="scumble-from-worker", daemon=True).start()
 
     @property
@@ -86,7 +91,7 @@ class WorkerLink:
         while (item := self._outgoing.get()) is not None:
             message, arrays = item
             try:
-                send(self._connection, message, arrays)
+                self._line.send(message, arrays)
             except OSError:
                 return  # the reader sees the end of the pipe, too
             except Exception:
@@ -97,7 +102,7 @@ class WorkerLink:
     def _read(self) -> None:
         try:
             while True:
-                self._call(self._on_message, *receive(self._connection))
+                self._call(self._on_message, *self._line.receive())
         except (EOFError, OSError):
             pass  # the ordinary end
         except Exception:
@@ -108,7 +113,8 @@ class WorkerLink:
         if self._process.exitcode is None:
             self._process.kill()
             self._process.join()
-        self._connection.close()
+        self._writer.join()  # it can't hang: the pipe has broken
+        self._line.close()
         self._call(self._finish, self._process.exitcode)
 
     def _finish(self, exitcode: int) -> None:
@@ -121,6 +127,19 @@ class WorkerLink:
         except RuntimeError:
             if not self._loop.is_closed():
                 raise
+
+
+def _rings() -> tuple[Ring, Ring] | tuple[()]:
+    """To the worker and from it; none where there is no room for them, and all takes the pipe."""
+    made: list[Ring] = []
+    try:
+        made += [Ring.create(RING_BYTES)]
+        return made[0], Ring.create(RING_BYTES)
+    except OSError as error:
+        logger.info("no shared memory for the worker (%s); the pipe does as well, only slower", error)
+        for ring in made:
+            ring.close()
+        return ()
 
 
 @contextmanager

@@ -20,9 +20,11 @@ from scumble_shared.job import GenerateJob, Job
 from scumble_shared.tensor import AnyArray, digest_of
 
 from ..service import Executor, JobCancelled
+from .ring import Ring
 from .spec import ExecutorSpec
 from .wire import (
     CancelWork,
+    Line,
     LookForModels,
     PreviewTaken,
     StartFailed,
@@ -36,8 +38,6 @@ from .wire import (
     WorkPreview,
     WorkProgress,
     WorkResult,
-    receive,
-    send,
 )
 
 __all__ = ["is_lost_device", "is_out_of_memory", "run_worker"]
@@ -51,8 +51,8 @@ LOST_DEVICE_EXIT = 70
 class Channel:
     """The worker's end of the pipe. A thread of its own reads, so a cancel never waits for the work to end."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, line: Line) -> None:
+        self._line = line
         self._work: SimpleQueue[tuple[Work, list[AnyArray]]] = SimpleQueue()
         self._cancelled = ""
         self._models_changed = threading.Event()
@@ -74,13 +74,13 @@ class Channel:
         return job_id != "" and job_id == self._cancelled
 
     def send(self, message: ToServer, *arrays: AnyArray) -> None:
-        send(self._connection, message, arrays)
+        self._line.send(message, arrays)
 
     def _read(self) -> None:
         """Ends the whole process when the server is gone or says so; nobody waits for its work any more."""
         try:
             while True:
-                message, arrays = receive(self._connection)
+                message, arrays = self._line.receive()
                 self._take(message, arrays)
         except (EOFError, OSError):
             os._exit(0)
@@ -121,12 +121,21 @@ class Hooks:
             raise JobCancelled
 
 
-def run_worker(connection: Connection, spec: ExecutorSpec, warm_up: bool, log_level: int) -> None:
-    """Entry point of the spawned process; it ends with the pipe, or when told to stop."""
+def run_worker(
+    connection: Connection, rings: tuple[str, str] | None, spec: ExecutorSpec, warm_up: bool, log_level: int
+) -> None:
+    """Entry point of the spawned process; it ends with the pipe, or when told to stop.
+
+    rings: names of the shared memory to this process and from it.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server decides when we end
     sys.stdout = sys.stderr  # the server's standard output is for whoever started it
     logging.basicConfig(level=log_level, format="%(asctime)s worker %(levelname)s %(name)s: %(message)s")
-    channel = Channel(connection)
+    try:
+        line = Line(connection) if rings is None else Line(connection, Ring.attach(rings[1]), Ring.attach(rings[0]))
+    except FileNotFoundError:
+        return  # the server ended meanwhile
+    channel = Channel(line)
     built: list[Executor] = []
     failure = _failure_of(lambda: built.append(_build(channel, spec)))
     if failure is not None:

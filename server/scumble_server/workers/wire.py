@@ -1,7 +1,8 @@
 """What the server and its worker process say to each other, and how it crosses the pipe.
 
-One message is a JSON header and then one raw blob per tensor; never pickle. Both ends are the same program, so
-nothing is negotiated and a malformed message is a bug.
+One message is a JSON header, and one raw blob per tensor: in a ring of shared memory if it is large and there is room,
+after the header in the pipe otherwise; never pickle. Both ends are the same program, so nothing is negotiated and a
+malformed message is a bug.
 """
 
 from __future__ import annotations
@@ -14,13 +15,17 @@ from typing import Any, Literal
 
 import numpy as np
 from scumble_shared.errors import ErrorInfo
-from scumble_shared.job import ControlImagesJob, GenerateJob, ProjectJob, TextureJob
+from scumble_shared.job import Job
 from scumble_shared.messages import Capabilities
 from scumble_shared.schema import decode, encode
 from scumble_shared.tensor import AnyArray, Digest
 
+from .ring import Ring
+
 __all__ = [
+    "RING_BYTES",
     "CancelWork",
+    "Line",
     "LookForModels",
     "PreviewTaken",
     "StartFailed",
@@ -35,8 +40,6 @@ __all__ = [
     "WorkProgress",
     "WorkResult",
     "WorkerReady",
-    "receive",
-    "send",
 ]
 
 
@@ -45,7 +48,7 @@ class Work:
     """Do this job now. digests: of the tensors that follow, in their order."""
 
     job_id: str
-    job: GenerateJob | ControlImagesJob | ProjectJob | TextureJob
+    job: Job
     digests: tuple[Digest, ...] = ()
     previews: bool = True
     type: Literal["work"] = "work"
@@ -150,23 +153,58 @@ ToWorker = Work | CancelWork | LookForModels | PreviewTaken | StopWorker
 ToServer = WorkerReady | WarmedUp | StartFailed | WorkProgress | WorkPreview | WorkResult | WorkFailed | WorkCancelled
 
 
-def send(connection: Connection, message: ToWorker | ToServer, arrays: Sequence[AnyArray] = ()) -> None:
-    """Raises OSError if the other side is gone."""
-    plain = [np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C") for array in arrays]
-    blobs = [(array.dtype.name, array.shape) for array in plain]
-    connection.send_bytes(json.dumps({"message": encode(message), "blobs": blobs}).encode())
-    for array in plain:
-        if array.nbytes:
-            connection.send_bytes(array.reshape(-1).data.cast("B"))
+RING_BYTES = 16 * 1024**2
+"""Of shared memory in each direction: three frames of 1024² with depth and normals. The rest takes the pipe."""
+
+_SMALL = 32 * 1024
+"""A blob up to this size is as quick through the pipe."""
 
 
-def receive(connection: Connection) -> tuple[Any, list[AnyArray]]:
-    """The next message and its tensors, which are writable. Raises EOFError or OSError if the other side is gone."""
-    header = json.loads(connection.recv_bytes())
-    arrays: list[AnyArray] = []
-    for dtype, shape in header["blobs"]:
-        array = np.empty(shape, dtype)
-        if array.nbytes:
-            connection.recv_bytes_into(array.reshape(-1).data.cast("B"))
-        arrays.append(array)
-    return decode(ToWorker | ToServer, header["message"]), arrays
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One end of what joins server and worker. One thread sends, one receives.
+
+    outgoing, incoming: rings in shared memory for large tensors; None where there are none.
+    """
+
+    connection: Connection
+    outgoing: Ring | None = None
+    incoming: Ring | None = None
+
+    def send(self, message: ToWorker | ToServer, arrays: Sequence[AnyArray] = ()) -> None:
+        """Raises OSError if the other side is gone."""
+        plain = [np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C") for array in arrays]
+        views = [array.reshape(-1).data.cast("B") if array.nbytes else memoryview(b"") for array in plain]
+        places = [self._place(view) for view in views]
+        blobs = [(array.dtype.name, array.shape, place) for array, place in zip(plain, places, strict=True)]
+        self.connection.send_bytes(json.dumps({"message": encode(message), "blobs": blobs}).encode())
+        for view, place in zip(views, places, strict=True):
+            if place is None and len(view):
+                self.connection.send_bytes(view)
+
+    def receive(self) -> tuple[Any, list[AnyArray]]:
+        """The next message and its tensors, writable. Raises EOFError or OSError if the other side is gone."""
+        header = json.loads(self.connection.recv_bytes())
+        arrays: list[AnyArray] = []
+        for dtype, shape, place in header["blobs"]:
+            array = np.empty(shape, dtype)
+            if array.nbytes:
+                self._fetch(place, array.reshape(-1).data.cast("B"))
+            arrays.append(array)
+        return decode(ToWorker | ToServer, header["message"]), arrays
+
+    def close(self) -> None:
+        self.connection.close()
+        for ring in (self.outgoing, self.incoming):
+            if ring is not None:
+                ring.close()
+
+    def _place(self, view: memoryview) -> int | None:
+        return None if self.outgoing is None or len(view) <= _SMALL else self.outgoing.put(view)
+
+    def _fetch(self, place: int | None, view: memoryview) -> None:
+        if place is None:
+            self.connection.recv_bytes_into(view)
+        else:
+            assert self.incoming is not None, "both ends were given the same rings"
+            self.incoming.take(place, view)

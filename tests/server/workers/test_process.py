@@ -14,6 +14,7 @@ from scumble_server.workers.process import is_lost_device, is_out_of_memory, run
 from scumble_server.workers.spec import ExecutorSpec
 from scumble_server.workers.wire import (
     CancelWork,
+    Line,
     PreviewTaken,
     StartFailed,
     StopWorker,
@@ -25,8 +26,6 @@ from scumble_server.workers.wire import (
     WorkPreview,
     WorkProgress,
     WorkResult,
-    receive,
-    send,
 )
 from scumble_shared.errors import ErrorCode, ErrorInfo
 from scumble_shared.job import GenerateJob
@@ -42,11 +41,11 @@ class Conversation:
         self.process = process
 
     def say(self, message, *arrays):
-        send(self.connection, message, arrays)
+        Line(self.connection).send(message, arrays)
 
     def hear(self):
         assert self.connection.poll(30), "the worker says nothing"
-        return receive(self.connection)
+        return Line(self.connection).receive()
 
     def hear_until(self, kind, fits=lambda message: True):
         """All messages up to and with the first of ``kind`` that fits."""
@@ -61,7 +60,7 @@ def worker(warm_up=True, **arguments):
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     spec = ExecutorSpec("brush:Brush", arguments)
-    process = context.Process(target=run_worker, args=(theirs, spec, warm_up, logging.WARNING), daemon=True)
+    process = context.Process(target=run_worker, args=(theirs, None, spec, warm_up, logging.WARNING), daemon=True)
     process.start()
     theirs.close()
     try:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scumble_server.workers import wire
+from scumble_server.workers.ring import Ring
 from scumble_shared.camera import Camera, look_at, perspective
 from scumble_shared.errors import ErrorCode, ErrorInfo, Remedy, RemedyAction
 from scumble_shared.job import (
@@ -56,19 +57,31 @@ MESSAGES = [
 ]
 
 
-def through_a_pipe(message, tensors=()):
+@pytest.fixture(scope="module", params=["pipe alone", "with rings"])
+def across(request):
+    """Sends a message with tensors, and gives what arrives."""
     here, there = multiprocessing.Pipe()
-    with here, there:
-        sender = threading.Thread(target=wire.send, args=(here, message, tensors))
+    if request.param == "pipe alone":
+        ours, theirs = wire.Line(here), wire.Line(there)
+    else:
+        ring = Ring.create(1_000_000)
+        ours, theirs = wire.Line(here, outgoing=ring), wire.Line(there, incoming=Ring.attach(ring.name))
+
+    def send(message, tensors=()):
+        sender = threading.Thread(target=ours.send, args=(message, tensors))
         sender.start()
-        received = wire.receive(there)
+        received = theirs.receive()
         sender.join()
-    return received
+        return received
+
+    yield send
+    theirs.close()
+    ours.close()
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.type)
-def test_every_message_arrives_as_it_was(message):
-    assert through_a_pipe(message) == (message, [])
+def test_every_message_arrives_as_it_was(across, message):
+    assert across(message) == (message, [])
 
 
 TENSORS = st.sampled_from(DTYPES).flatmap(
@@ -77,8 +90,8 @@ TENSORS = st.sampled_from(DTYPES).flatmap(
 
 
 @given(st.lists(TENSORS, max_size=4))
-def test_every_tensor_arrives_bit_for_bit_and_can_be_written_to(tensors):
-    _, received = through_a_pipe(wire.PreviewTaken(), tensors)
+def test_every_tensor_arrives_bit_for_bit_and_can_be_written_to(across, tensors):
+    _, received = across(wire.PreviewTaken(), tensors)
     assert len(received) == len(tensors)
     for sent, got in zip(tensors, received, strict=True):
         assert (got.dtype, got.shape) == (sent.dtype, sent.shape)
@@ -96,19 +109,28 @@ def test_every_tensor_arrives_bit_for_bit_and_can_be_written_to(tensors):
     ],
     ids=["transposed", "strided", "big-endian", "broadcast"],
 )
-def test_the_values_count_and_not_how_they_lie_in_memory(tensor):
-    _, (received,) = through_a_pipe(wire.PreviewTaken(), [tensor])
+def test_the_values_count_and_not_how_they_lie_in_memory(across, tensor):
+    _, (received,) = across(wire.PreviewTaken(), [tensor])
     np.testing.assert_array_equal(received, tensor)
 
 
-def test_a_tensor_larger_than_any_buffer_of_the_system_arrives():
+def test_a_tensor_larger_than_any_buffer_of_the_system_and_any_ring_arrives(across):
     large = np.random.default_rng(1).integers(0, 256, 20_000_000, dtype=np.uint8)
-    _, (received,) = through_a_pipe(wire.PreviewTaken(), [large])
+    _, (received,) = across(wire.PreviewTaken(), [large])
     assert np.array_equal(received, large)
+
+
+def test_large_tensors_one_after_the_other_arrive_in_turn(across):
+    random = np.random.default_rng(2)
+    for _ in range(20):  # several times around a ring
+        sent = [random.integers(0, 256, size, dtype=np.uint8) for size in (300_000, 70_000, 20)]
+        _, received = across(wire.PreviewTaken(), sent)
+        for ours, theirs in zip(sent, received, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
 
 
 def test_the_end_of_the_other_side_is_told():
     here, there = multiprocessing.Pipe()
     here.close()
     with there, pytest.raises(EOFError):
-        wire.receive(there)
+        wire.Line(there).receive()
