@@ -22,6 +22,8 @@ __all__ = [
     "SAMPLERS",
     "TEXTURE_METHODS",
     "TILINGS",
+    "UPSCALE_FACTORS",
+    "UPSCALE_METHODS",
     "Control",
     "ControlImagesJob",
     "GenerateJob",
@@ -30,6 +32,7 @@ __all__ = [
     "ProjectJob",
     "TextureJob",
     "TextureView",
+    "UpscaleJob",
     "View",
     "tensors_of",
     "texture_names",
@@ -54,6 +57,10 @@ TILINGS = ("", "x", "y", "xy")
 
 BIT_DEPTHS = (8, 16)
 """Of a texture's channels: uint8 or uint16, sRGB both."""
+
+UPSCALE_FACTORS = (2, 4)
+
+UPSCALE_METHODS = ("diffusion", "model", "lanczos")
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +265,45 @@ class TextureJob:
     task: Literal["texture"] = "texture"
 
 
-Job = GenerateJob | ControlImagesJob | ProjectJob | TextureJob
+@dataclass(frozen=True, slots=True)
+class UpscaleJob:
+    """A picture or texture in, the same with more pixels out.
+
+    image: uint8 or uint16 H x W x 3 or 4, sRGB. Alpha stays what it is, finer; colours where it is 0 don't run into
+    what is painted.
+    factor: one of ``UPSCALE_FACTORS``.
+    method: "lanczos" resamples; "model" runs an upscaling network, ``upscaler``; "diffusion" enlarges either way, by
+    resampling if ``upscaler`` is "", and then paints the detail anew with ``model``, in overlapping tiles that agree in
+    each step. What follows up to ``view`` is for "diffusion" only.
+    denoising_strength: how much is painted anew: 0 nothing, 1 all.
+    tile_size, tile_overlap: pixels of the result; the overlap at most half of the tile.
+    controls: "tile" without ``image`` is shown the enlarged picture; other kinds need an image or ``view``, of the
+    frame of the picture.
+    tiling: directions in which the picture repeats, and must go on doing so (one of ``TILINGS``).
+    Results: "image/0", with the type and channels of ``image``, ``factor`` times as high and wide.
+    """
+
+    image: Digest
+    factor: int = 2
+    method: str = "diffusion"
+    upscaler: str = ""
+    prompt: str = ""
+    negative_prompt: str = ""
+    model: str = DEFAULT_MODEL
+    sampler: str = "dpmpp_2m_karras"
+    num_inference_steps: int = 20
+    guidance_scale: float = 7.0
+    seed: int = 0
+    denoising_strength: float = 0.3
+    tile_size: int = 512
+    tile_overlap: int = 128
+    controls: tuple[Control, ...] = ()
+    view: View | None = None
+    tiling: str = ""
+    task: Literal["upscale"] = "upscale"
+
+
+Job = GenerateJob | ControlImagesJob | ProjectJob | TextureJob | UpscaleJob
 
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .errors import ErrorInfo
-from .job import ControlImagesJob, GenerateJob, ProjectJob, TextureJob
+from .job import Job
 from .limits import Limits
 from .tensor import Digest
 
@@ -46,6 +46,7 @@ __all__ = [
     "TensorInfo",
     "UnusableModel",
     "Upload",
+    "UpscalerInfo",
 ]
 
 SUBPROTOCOL = "scumble.v1"
@@ -79,6 +80,14 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class UpscalerInfo:
+    """An upscaling network the server can run, for :attr:`UpscaleJob.upscaler`."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class UnusableModel:
     """Something that looks like a model and can't be used. reason: a sentence for its owner."""
 
@@ -96,6 +105,7 @@ class Capabilities:
     models: tuple[ModelInfo, ...] = ()
     controlnets: tuple[ControlNetInfo, ...] = ()
     unusable: tuple[UnusableModel, ...] = ()
+    upscalers: tuple[UpscalerInfo, ...] = ()
 
 
 # --- server -> client -------------------------------------------------------------------------------
@@ -262,7 +272,7 @@ class Submit:
     """job_id: made by the client (a UUID). previews: whether to send Preview events."""
 
     job_id: str
-    job: GenerateJob | ControlImagesJob | ProjectJob | TextureJob
+    job: Job
     previews: bool = True
     type: Literal["submit"] = "submit"
 

@@ -22,25 +22,28 @@ from scumble_shared.job import (
     ProjectJob,
     TextureJob,
     TextureView,
+    UpscaleJob,
     View,
     texture_names,
 )
 from scumble_shared.limits import Limits
-from scumble_shared.messages import Capabilities, ControlNetInfo, ModelInfo, UnusableModel
+from scumble_shared.messages import Capabilities, ControlNetInfo, ModelInfo, UnusableModel, UpscalerInfo
 from scumble_shared.tensor import digest_of
 from scumble_shared.validate import check_camera, check_model_id, facts_of, validate_job
 
 H, W = 6, 8
 CAMERA = Camera(look_at((3.0, 1.0, 2.0), (0.0, 0.0, 0.0)), perspective(0.9, W / H, 0.1, 100.0), W, H, 0.1, 100.0)
 KNOWN = Capabilities(
-    tasks=("generate", "control_images", "project", "texture"),
+    tasks=("generate", "control_images", "project", "texture", "upscale"),
     samplers=SAMPLERS,
     models=(ModelInfo("starter", "Starter", "sd15", "euler", 20, 7.0, 512, 512, control_kinds=("depth", "normal")),),
     controlnets=(
         ControlNetInfo("cn-depth", "Depth 1.5", "sd15", ("depth",)),
         ControlNetInfo("cn-depth-xl", "Depth XL", "sdxl", ("depth",)),
         ControlNetInfo("cn-pose", "Pose 1.5", "sd15", ("pose",)),
+        ControlNetInfo("cn-tile", "Tile 1.5", "sd15", ("tile",)),
     ),
+    upscalers=(UpscalerInfo("sharp", "Sharp 4x"),),
     unusable=(UnusableModel("old", "old.ckpt", "it is a pickle, which can run programs"),),
 )
 
@@ -94,6 +97,9 @@ class Bench:
         job = TextureJob("a ruin", self.project().meshes, views=views, controls=(Control("depth"),), texture_size=64)
         return replace(job, **changes)
 
+    def upscale(self, **changes):
+        return replace(UpscaleJob(self.digest["image"], controls=(Control("tile", "cn-tile"),)), **changes)
+
     def error(self, job, limits=None, known=KNOWN):
         with pytest.raises(ScumbleError) as caught:
             validate_job(job, limits or Limits(), known, self.facts)
@@ -113,6 +119,9 @@ class TestWhatMakesSensePasses:
         BENCH.passes(BENCH.project(base=(BENCH.digest["base"],)))
         BENCH.passes(BENCH.texture(base=(BENCH.digest["base"],)))
         BENCH.passes(BENCH.texture(views=()))
+        BENCH.passes(BENCH.upscale())
+        BENCH.passes(BENCH.upscale(image=BENCH.digest["fine_base"], factor=4, method="model", upscaler="sharp"))
+        BENCH.passes(BENCH.upscale(controls=(Control("depth"),), view=BENCH.view()))
         BENCH.passes(BENCH.generate(init_image=BENCH.digest["image"], mask=BENCH.digest["mask"]))
 
     def test_an_orthographic_camera_that_sees_behind_itself(self):
@@ -461,6 +470,42 @@ class TestTexturingAllAround:
         error = BENCH.error(job, Limits(generate_side=2 * W - 2))
         assert (error.code, error.field) == (ErrorCode.TOO_LARGE, "job.refine_scale")
         BENCH.passes(replace(job, refine_strength=0.0), Limits(generate_side=W))
+
+
+class TestUpscaling:
+    @pytest.mark.parametrize(
+        ("changes", "field"),
+        [
+            ({"image": BENCH.digest["mask"]}, "job.image"),
+            ({"image": "../etc"}, "job.image"),
+            ({"factor": 3}, "job.factor"),
+            ({"method": "magic"}, "job.method"),
+            ({"method": "model"}, "job.upscaler"),
+            ({"upscaler": "../x"}, "job.upscaler"),
+            ({"upscaler": "blurred"}, "job.upscaler"),
+            ({"denoising_strength": 1.5}, "job.denoising_strength"),
+            ({"tile_size": 63}, "job.tile_size"),
+            ({"tile_size": 4097}, "job.tile_size"),
+            ({"tile_overlap": -1}, "job.tile_overlap"),
+            ({"tile_overlap": 257}, "job.tile_overlap"),
+            ({"tiling": "yx"}, "job.tiling"),
+            ({"model": "startr"}, "job.model"),
+            ({"controls": (Control("depth"),)}, "job.controls[0].image"),
+            ({"controls": (Control("tile", "cn-depth"),)}, "job.controls[0].model"),
+            ({"prompt": "x" * 20_000}, "job.prompt"),
+        ],
+    )
+    def test_is_refused(self, changes, field):
+        assert BENCH.error(BENCH.upscale(**changes)).field == field
+
+    def test_an_upscaler_that_cannot_be_used_is_refused_by_its_reason(self):
+        assert "pickle" in BENCH.error(BENCH.upscale(upscaler="old")).message
+
+    def test_the_result_to_the_pixel(self):
+        BENCH.passes(BENCH.upscale(factor=4), Limits(image_side=4 * W))
+        for limits in (Limits(image_side=4 * W - 1), Limits(image_pixels=16 * H * W - 1)):
+            error = BENCH.error(BENCH.upscale(factor=4), limits)
+            assert (error.code, error.field) == (ErrorCode.TOO_LARGE, "job.factor")
 
 
 class TestFacts:

@@ -10,7 +10,17 @@ from pathlib import Path
 import torch
 from scumble_shared import __version__
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
-from scumble_shared.job import DEFAULT_MODEL, Control, ControlImagesJob, GenerateJob, Job, ProjectJob, TextureJob, View
+from scumble_shared.job import (
+    DEFAULT_MODEL,
+    Control,
+    ControlImagesJob,
+    GenerateJob,
+    Job,
+    ProjectJob,
+    TextureJob,
+    UpscaleJob,
+    View,
+)
 from scumble_shared.messages import Capabilities
 from scumble_shared.tensor import AnyArray, Digest
 
@@ -64,6 +74,8 @@ class EngineExecutor:
                 return self._control_images(job, tensors)
             if isinstance(job, TextureJob):
                 return self._texture(job, tensors, hooks)
+            if isinstance(job, UpscaleJob):
+                return self._upscale(job, tensors, hooks)
             return self._project(job, tensors, hooks)
 
     def _generate(self, job: GenerateJob, tensors: Mapping[Digest, AnyArray], hooks: JobHooks) -> Output:
@@ -103,6 +115,13 @@ class EngineExecutor:
         results, facts = texture(job, tensors, load, device, hooks, timings)
         return Output(results, {**self._provenance(entry, nets, timings), **facts})
 
+    def _upscale(self, job: UpscaleJob, tensors: Mapping[Digest, AnyArray], hooks: JobHooks) -> Output:
+        from .upscale import upscale
+
+        timings = Timings()
+        image = upscale(job, tensors, self._device.torch_device, hooks, timings)
+        return Output({"image/0": image}, {"timings": timings.rounded()})
+
     def _provenance(self, entry: ModelEntry, nets: list[ControlNetEntry], timings: Timings) -> dict[str, object]:
         return {
             "model": entry.name,
@@ -110,7 +129,7 @@ class EngineExecutor:
             "device": self._device.label,
             "dtype": str(self._device.dtype).removeprefix("torch."),
             "versions": {"scumble": __version__, "torch": torch.__version__, "diffusers": version("diffusers")},
-            "timings": {name: round(seconds, 4) for name, seconds in timings.seconds.items()},
+            "timings": timings.rounded(),
         }
 
     def _entries(self, job: GenerateJob | TextureJob) -> tuple[ModelEntry, list[ControlNetEntry]]:
