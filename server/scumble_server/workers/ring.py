@@ -2,7 +2,8 @@
 
 A ring of bytes with one writer and one reader. The writer puts a blob in and says where in the pipe; the reader, who
 hears of the blobs in the order they were put in, copies them out. Positions count all bytes ever put in; the reader's
-own position stands in the ring's first eight bytes, and room is whatever lies behind it.
+own position stands in the first eight bytes, and room is whatever lies behind it. The ring's size follows it: to the
+end that attaches, some systems give whole pages.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from multiprocessing.shared_memory import SharedMemory
 __all__ = ["Ring"]
 
 _HEAD = 64
-"""Bytes in front of the ring; the reader's position is a cache line of its own."""
+"""Bytes in front of the ring: a cache line."""
 
 _ALIGNMENT = 64
 
@@ -30,7 +31,7 @@ class Ring:
         self._unlink = unlink
         assert memory.buf is not None, "it was opened just now"
         self._bytes = memory.buf
-        self._size = memory.size - _HEAD
+        (self._size,) = struct.unpack_from("<Q", self._bytes, 8)
         self._written = 0
         self._fence = threading.Lock()
 
@@ -44,6 +45,8 @@ class Ring:
             memory.close()
             memory.unlink()
             raise
+        assert memory.buf is not None, "it was made just now"
+        struct.pack_into("<QQ", memory.buf, 0, 0, size)
         return cls(memory, memory.unlink)
 
     @classmethod
