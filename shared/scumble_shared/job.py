@@ -16,8 +16,10 @@ from .tensor import Digest
 
 __all__ = [
     "BIT_DEPTHS",
+    "BUILT_IN_ESTIMATOR",
     "CONTROL_KINDS",
     "DEFAULT_MODEL",
+    "MAPS",
     "NOISE_ANCHORS",
     "SAMPLERS",
     "TEXTURE_METHODS",
@@ -57,6 +59,22 @@ TILINGS = ("", "x", "y", "xy")
 
 BIT_DEPTHS = (8, 16)
 """Of a texture's channels: uint8 or uint16, sRGB both."""
+
+MAPS = ("albedo", "roughness", "metallic", "normal", "height", "ao")
+"""What a material can have beside its texture; results "KIND/NAME", all of a texture's side, top row first.
+
+albedo: uint8 or uint16 S x S x 3, sRGB: the texture without the light that was painted with it.
+roughness, metallic, ao: uint8 or uint16 S x S, linear: Blender's and glTF's roughness and metalness; the share of
+ambient light that arrives.
+normal: uint8 or uint16 S x S x 3, linear, tangent space of the UV map (MikkTSpace), v up: OpenGL's and Blender's green.
+height: uint16 S x S, linear, 32768 is the surface, more is outwards.
+
+The provenance has "maps": {"estimators": {KIND: id}, "height_range": {NAME: how far apart 0 and 65535 are}}, in scene
+units; of a picture without geometry in widths of the picture.
+"""
+
+BUILT_IN_ESTIMATOR = "built-in"
+"""Id of the estimator that needs no model: it judges by the geometry, the picture and the words of the prompt."""
 
 UPSCALE_FACTORS = (2, 4)
 
@@ -111,7 +129,8 @@ class GenerateJob:
     noise_anchor: "surface" needs the view's depth; the noise then stays on what is seen while the camera moves.
     tiling: directions in which the picture goes on where it began, so that it can be laid side by side (one of
     ``TILINGS``); an ``init_image`` should repeat already where it isn't repainted. Not with noise on the surface.
-    Results: tensors "image/0", "image/1", ... uint8 H x W x 3.
+    maps: of ``MAPS``, of each image as if it were a flat surface. map_estimator: who makes them.
+    Results: tensors "image/0", "image/1", ... uint8 H x W x 3, and "KIND/0", ... of ``maps``, H x W.
     """
 
     prompt: str
@@ -131,6 +150,8 @@ class GenerateJob:
     denoising_strength: float = 1.0
     noise_anchor: str = "screen"
     tiling: str = ""
+    maps: tuple[str, ...] = ()
+    map_estimator: str = BUILT_IN_ESTIMATOR
     task: Literal["generate"] = "generate"
 
 
@@ -182,8 +203,12 @@ class ProjectJob:
     texture_size: side of the square textures, texels.
     angle_exponent: weight is cos(angle to viewer) ** angle_exponent.
     bit_depth: of the textures' channels, one of ``BIT_DEPTHS``.
+    maps: of ``MAPS``, made besides. map_estimator: who makes them, :data:`BUILT_IN_ESTIMATOR` or of the server's
+    ``map_estimators``; maps that it doesn't know are made by the built-in one. prompt: what the picture shows; tells
+    maps the material.
     Results per texture (:func:`texture_names`): "texture/NAME" uint8 or uint16 S x S x 4 (sRGB, top row first, alpha =
-    painted) and "weight/NAME" uint8 S x S (255 = seen face on).
+    painted), "weight/NAME" uint8 S x S (255 = seen face on) and those of ``maps``; where nothing was painted they are
+    those of a plain surface.
     """
 
     image: Digest
@@ -194,6 +219,9 @@ class ProjectJob:
     angle_exponent: float = 2.0
     keep: tuple[Digest, ...] = ()
     bit_depth: int = 8
+    maps: tuple[str, ...] = ()
+    map_estimator: str = BUILT_IN_ESTIMATOR
+    prompt: str = ""
     task: Literal["project"] = "project"
 
 
@@ -233,10 +261,12 @@ class TextureJob:
     texture_size: side of the square textures, texels. angle_exponent: weight of a view is
     cos(angle to viewer) ** angle_exponent.
     bit_depth: of the textures' channels, one of ``BIT_DEPTHS``.
+    maps: of ``MAPS``, made besides, from the views' pictures; with all views locked, of a texture that was made before.
+    map_estimator: as in :class:`ProjectJob`.
     View ``i`` has seed ``seed + i``.
     Results: "view/0", "view/1", ... uint8 H x W x 3, locked ones unchanged, and per texture (:func:`texture_names`)
-    "texture/NAME" uint8 or uint16 S x S x 4 (sRGB, top row first, alpha full) and "weight/NAME" uint8 S x S (255 = seen
-    well, 0 = filled in or the base's).
+    "texture/NAME" uint8 or uint16 S x S x 4 (sRGB, top row first, alpha full), "weight/NAME" uint8 S x S (255 = seen
+    well, 0 = filled in or the base's) and those of ``maps``.
     The provenance has the cameras: "views" [{"camera", "words", "locked"}].
     """
 
@@ -262,6 +292,8 @@ class TextureJob:
     refine_strength: float = 0.0
     refine_scale: float = 1.0
     bit_depth: int = 8
+    maps: tuple[str, ...] = ()
+    map_estimator: str = BUILT_IN_ESTIMATOR
     task: Literal["texture"] = "texture"
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "Identify",
     "JobEvent",
     "ListModels",
+    "MapEstimatorInfo",
     "ModelInfo",
     "ModelsChanged",
     "NeedTensors",
@@ -88,6 +89,15 @@ class UpscalerInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class MapEstimatorInfo:
+    """What can make maps of materials, for ``map_estimator`` of jobs. maps: which of ``scumble_shared.job.MAPS``."""
+
+    id: str
+    name: str
+    maps: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class UnusableModel:
     """Something that looks like a model and can't be used. reason: a sentence for its owner."""
 
@@ -106,6 +116,7 @@ class Capabilities:
     controlnets: tuple[ControlNetInfo, ...] = ()
     unusable: tuple[UnusableModel, ...] = ()
     upscalers: tuple[UpscalerInfo, ...] = ()
+    map_estimators: tuple[MapEstimatorInfo, ...] = ()
 
 
 # --- server -> client -------------------------------------------------------------------------------

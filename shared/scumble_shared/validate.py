@@ -39,6 +39,7 @@ from .job import (
 )
 from .limits import DEFAULT_LIMITS, SIZE_MULTIPLE, Limits
 from .messages import Capabilities, ModelInfo
+from .validate_maps import check_maps
 from .validate_meshes import check_textures
 from .validate_models import (
     check_control_values,
@@ -80,7 +81,7 @@ def validate_job(
             check_view(job.view, limits, facts or {})
             check_controls(job.controls, job.view, model_info(job.model, known), known, limits, facts or {})
         case ProjectJob():
-            _check_project(job, limits, facts or {})
+            _check_project(job, limits, known, facts or {})
         case TextureJob():
             _check_texture(job, limits, known, facts or {})
         case UpscaleJob():
@@ -102,6 +103,7 @@ def _check_generate(job: GenerateJob, limits: Limits, known: Capabilities | None
         raise invalid("job.noise_anchor", f"it can be {' or '.join(NOISE_ANCHORS)}, not {quoted(job.noise_anchor)}")
     if job.noise_anchor == "surface" and (job.view is None or job.view.depth is None):
         raise invalid("job.noise_anchor", "noise on the surface needs the view's depth, job.view.depth")
+    check_maps(job, known)
     _check_tiling(job.tiling)
     if job.tiling and job.noise_anchor == "surface":
         raise invalid("job.tiling", "a picture whose noise is on the surface of a view can't repeat without a seam")
@@ -170,7 +172,9 @@ def _fitting_size(width: int, height: int, limits: Limits) -> str:
 # --- texturing --------------------------------------------------------------------------------------
 
 
-def _check_project(job: ProjectJob, limits: Limits, facts: Facts) -> None:
+def _check_project(job: ProjectJob, limits: Limits, known: Capabilities | None, facts: Facts) -> None:
+    _check_prompt(job.prompt, "job.prompt", limits)
+    check_maps(job, known)
     check_view(job.view, limits, facts)
     image = check_tensor(job.image, "job.image", ("uint8",), ((None, None, 3), (None, None, 4)), facts)
     check_picture_size(image, "job.image", limits)
@@ -204,6 +208,7 @@ def _check_texture(job: TextureJob, limits: Limits, known: Capabilities | None, 
     for index, view in enumerate(job.views):
         _check_texture_view(view, f"job.views[{index}]", job.views[0], limits, facts)
     _check_refine_scale(job, limits)
+    check_maps(job, known)
     check_textures(job, limits, facts)
 
 

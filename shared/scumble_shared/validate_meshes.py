@@ -40,6 +40,7 @@ def check_textures(job: ProjectJob | TextureJob, limits: Limits, facts: Facts) -
     _check_unique([mesh.object_id for mesh in job.meshes], "object_id")
     names = texture_names(job.meshes)
     check_range(len(names), 1, limits.textures, "job.meshes")
+    _check_results(job, len(names), limits)
     _check_texture_names(names)
     if job.bit_depth not in BIT_DEPTHS:
         raise invalid("job.bit_depth", f"it can be {' or '.join(map(str, BIT_DEPTHS))}, not {job.bit_depth}")
@@ -47,9 +48,20 @@ def check_textures(job: ProjectJob | TextureJob, limits: Limits, facts: Facts) -
     _check_base(job, len(names), facts)
 
 
+def _check_results(job: ProjectJob | TextureJob, count: int, limits: Limits) -> None:
+    """All tensors of a result come in one frame; there may be as many views as the limit says."""
+    if limits.views + count * (2 + len(job.maps)) > limits.blobs_per_frame:
+        raise ScumbleError(
+            ErrorCode.TOO_LARGE,
+            f"{count} textures with {len(job.maps)} maps each are more than one answer can have",
+            field="job.maps",
+            remedy=Remedy("Texture fewer objects at a time, or leave out maps"),
+        )
+
+
 def _check_texture_size(job: ProjectJob | TextureJob, count: int, limits: Limits) -> None:
-    """A texel of 16 bits counts as two."""
-    side, most = job.texture_size, limits.texture_pixels * 8 // job.bit_depth
+    """A texel of 16 bits counts as two, one of a map as half."""
+    side, most = job.texture_size, limits.texture_pixels * 8 // job.bit_depth * 2 // (2 + len(job.maps))
     if count * side * side > most:
         fitting = str(max(1, 2 ** int(math.log2(math.sqrt(most / count)))))
         raise ScumbleError(
