@@ -31,8 +31,8 @@ from ..service import JobHooks, Output
 from .conditioning import ViewBuffers, control_image, view_buffers
 from .device import resolve_device
 from .extensions.controls import ActiveControl
-from .generate import Timings, generate, padded_size
-from .pixels import image_array, pad_to
+from .generate import Timings, canvas_of, generate
+from .pixels import image_array
 from .resident import ResidentModels
 from .samplers import make_scheduler
 
@@ -87,9 +87,9 @@ class EngineExecutor:
             loaded = [self._resident.controlnet(net, model, hooks, i) for i, net in enumerate(nets)]
         with timings.stage("conditioning"):
             images = _control_images(job.controls, job.view, tensors, job.width, job.height)
-            size = padded_size(job, model)
+            whole = canvas_of(job, model)
             controls = [
-                ActiveControl(net, pad_to(image, *size), control.strength, control.start, control.end)
+                ActiveControl(net, whole.filled(image), control.strength, control.start, control.end)
                 for net, image, control in zip(loaded, images, job.controls, strict=True)
             ]
         hooks.check_cancelled()

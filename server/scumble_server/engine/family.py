@@ -41,6 +41,11 @@ class LoadedModel:
         return int(2 ** (len(self.vae.config.block_out_channels) - 1))
 
     @property
+    def stride(self) -> int:
+        """Image pixels per step of the UNet's deepest level."""
+        return int(self.scale * 2 ** (len(self.unet.config.block_out_channels) - 1))
+
+    @property
     def latent_channels(self) -> int:
         return int(self.vae.config.latent_channels)
 

@@ -15,22 +15,21 @@ from scumble_shared.tensor import AnyArray, Digest
 
 from ..service import JobHooks
 from .beginning import Anchor, Beginning
+from .canvas import Canvas, canvas
 from .denoise import Text, denoise
 from .extensions.controls import ActiveControl, Controls
 from .extensions.preview import Preview
 from .family import LoadedModel
 from .latents import decode, generators_for
-from .pixels import image_array, mask_array, pad_to, paste, rounded_up
+from .pixels import image_array, mask_array, paste
 from .samplers import make_scheduler
+from .seamless import seamless
 from .surface_noise import SurfaceNoise
 
-__all__ = ["Timings", "generate", "padded_size", "schedule"]
+__all__ = ["Timings", "canvas_of", "generate", "schedule"]
 
 ENCODED, DENOISED = 0.03, 0.95
 """Fractions of a whole job after which the prompt is encoded and the loop is done."""
-
-LEAST_LATENTS = 8
-"""Latent pixels per side below which UNets see nothing at their deepest level."""
 
 
 @dataclass(slots=True)
@@ -57,11 +56,34 @@ def generate(
     hooks: JobHooks,
     timings: Timings,
 ) -> list[AnyArray]:
-    """The job's images, uint8 height x width x 3. controls: in the size of the job, see :func:`padded_size`.
+    """The job's images, uint8 height x width x 3. controls: in the size of the job's :func:`canvas_of`.
 
     Raises ScumbleError INVALID_FIELD or INVALID_RESULT, and JobCancelled.
     """
-    width, height = padded_size(job, model)
+    with seamless(_modules(model, controls), job.tiling):
+        return _generate(job, model, controls, tensors, hooks, timings)
+
+
+def canvas_of(job: GenerateJob, model: LoadedModel) -> Canvas:
+    """What is generated for a job."""
+    return canvas(job.width, job.height, model.scale, model.stride, job.tiling)
+
+
+def _modules(model: LoadedModel, controls: Sequence[ActiveControl]) -> list[torch.nn.Module]:
+    """All that look at places next to each other."""
+    nets = [part for control in controls for part in (control.controlnet.net, control.controlnet.embed)]
+    return [model.unet, model.vae, *nets]
+
+
+def _generate(
+    job: GenerateJob,
+    model: LoadedModel,
+    controls: Sequence[ActiveControl],
+    tensors: Mapping[Digest, AnyArray],
+    hooks: JobHooks,
+    timings: Timings,
+) -> list[AnyArray]:
+    whole = canvas_of(job, model)
     original, mask = _pictures(job, tensors)
     if original is not None and job.denoising_strength <= 0.0:
         return [original] * job.batch_size
@@ -69,30 +91,21 @@ def generate(
         hooks.progress("encoding", fraction=0.0)
         text = _text(job, model)
         scheduler, timesteps = schedule(job, model, strength=1.0 if original is None else job.denoising_strength)
-        padded = None if original is None else pad_to(original, width, height)
-        padded_mask = None if mask is None else pad_to(mask, width, height)
+        filled = None if original is None else whole.filled(original)
+        filled_mask = None if mask is None else whole.filled(mask)
         generators = generators_for(job.seed, job.batch_size)
         beginning = Beginning(model, scheduler, timesteps, generators, _anchor(job, model, tensors))
-        latents, inpainting = beginning.latents((width, height), padded, padded_mask, job.denoising_strength)
+        latents, inpainting = beginning.latents(whole.size, filled, filled_mask, job.denoising_strength)
         extensions = [*inpainting, Controls(controls), Preview(model, hooks, ENCODED, DENOISED)]
     with timings.stage("denoising"):
         latents = denoise(model.unet, scheduler, timesteps, latents, text, beginning.generators, extensions, hooks)
     hooks.check_cancelled()
     with timings.stage("decoding"):
         hooks.progress("decoding", fraction=DENOISED)
-        images = [image[: job.height, : job.width] for image in decode(model, latents)]
+        images = [whole.picture(image) for image in decode(model, latents)]
     if original is not None and mask is not None:
         images = [paste(image, original, mask) for image in images]
     return images
-
-
-def padded_size(job: GenerateJob, model: LoadedModel) -> tuple[int, int]:
-    """Width and height that are really generated: whole latent pixels, and enough of them to be halved three times.
-
-    Strips one latent pixel wide came out as values that are no numbers, once in some hundred runs on a CPU.
-    """
-    least = LEAST_LATENTS * model.scale
-    return max(least, rounded_up(job.width, model.scale)), max(least, rounded_up(job.height, model.scale))
 
 
 def _pictures(job: GenerateJob, tensors: Mapping[Digest, AnyArray]) -> tuple[AnyArray | None, AnyArray | None]:

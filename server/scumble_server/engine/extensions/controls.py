@@ -10,6 +10,7 @@ from scumble_shared.tensor import AnyArray, digest_of
 
 from ..denoise import Extension, Residuals, Step, sum_tensors
 from ..family import LoadedControlNet
+from ..seamless import tiling_now
 
 __all__ = ["ActiveControl", "Controls"]
 
@@ -82,7 +83,7 @@ def _condition(control: ActiveControl) -> torch.Tensor:
     controlnet, image = control.controlnet, control.image
     if image.ndim == 4:
         return torch.cat([_embedded(controlnet, one) for one in image])
-    return controlnet.conditions.get(digest_of(image), lambda: _embedded(controlnet, image))
+    return controlnet.conditions.get(digest_of(image) + tiling_now(), lambda: _embedded(controlnet, image))
 
 
 def _embedded(controlnet: LoadedControlNet, image: AnyArray) -> torch.Tensor:
