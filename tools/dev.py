@@ -57,6 +57,8 @@ def setup(blender: str, rest: Sequence[str]) -> list[Path]:
         sys.executable,
         ["-c", "constraints.txt", "-e", ".[dev,tls,exr,lora]"],
         [ROOT / "pyproject.toml", ROOT / "constraints.txt"],
+        # Without torchvision, which they ask for: from an index it is rarely the one that was built for this torch.
+        alone=["-c", "constraints.txt", "spandrel", "einops"],
     )
     pythons = [blender_environment(version) for version in chosen_blenders(blender)]
     run([server_python(), "-m", "scumble_server.cli", "build-addon"])
@@ -157,11 +159,15 @@ def blender_environment(version: str) -> Path:
     return environment(ROOT / f".venv-blender-{version}", base, packages, [ROOT / "constraints-blender.txt"])
 
 
-def environment(folder: Path, base: str, packages: list[str], inputs: list[Path]) -> Path:
-    """Makes or refreshes a virtual environment; does nothing when neither ``packages`` nor ``inputs`` changed."""
+def environment(folder: Path, base: str, packages: list[str], inputs: list[Path], alone: Sequence[str] = ()) -> Path:
+    """Makes or refreshes a virtual environment; does nothing when neither ``packages`` nor ``inputs`` changed.
+
+    alone: packages that are installed without what they need.
+    """
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     stamp = folder / ".scumble-stamp"
-    key = hashlib.sha256(repr([packages, *(path.read_text(encoding="utf-8") for path in inputs)]).encode()).hexdigest()
+    wanted = [packages, *alone, *(path.read_text(encoding="utf-8") for path in inputs)]
+    key = hashlib.sha256(repr(wanted).encode()).hexdigest()
     if python.exists() and stamp.exists() and stamp.read_text() == key:
         return python
     print(f"== {folder.name}: installing (minutes the first time)", flush=True)
@@ -169,6 +175,8 @@ def environment(folder: Path, base: str, packages: list[str], inputs: list[Path]
         run([base, "-m", "venv", "--clear", folder])
         run([python, "-m", "pip", "install", "--quiet", "--upgrade", "pip"])
     run([python, "-m", "pip", "install", "--quiet", *packages])
+    if alone:
+        run([python, "-m", "pip", "install", "--quiet", "--no-deps", *alone])
     stamp.write_text(key)
     return python
 

@@ -49,6 +49,7 @@ def as_table(index: ModelIndex) -> dict[str, object]:
             {"id": net.id, "name": net.name, "family": net.family, "kinds": net.kinds, "path": str(net.path)}
             for net in index.controlnets
         ],
+        "upscalers": [{"id": entry.id, "name": entry.name, "path": str(entry.path)} for entry in index.upscalers],
         "unusable": [
             {"id": entry.id, "name": entry.name, "path": str(entry.path), "reason": entry.reason}
             for entry in index.unusable
@@ -70,6 +71,8 @@ def text_of(index: ModelIndex, folders: Sequence[Path]) -> str:
     lines += _columns(("MODEL", "NAME", "FAMILY", "CONTROLS"), models)
     if nets:
         lines += ["", *_columns(("CONTROLNET", "NAME", "FAMILY", "KINDS"), nets)]
+    if index.upscalers:
+        lines += ["", *_columns(("UPSCALER", "NAME"), [(entry.id, entry.name) for entry in index.upscalers])]
     if index.unusable:
         lines += ["", "CAN'T BE USED"]
         for entry in index.unusable:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from ..service import JobHooks
+from ..upscaling.windows import Windows
 
 __all__ = ["AtOnce", "Extension", "Residuals", "Step", "Text", "denoise"]
 
@@ -42,7 +43,8 @@ class Step:
     latents: B x C x h x w, float32, as the scheduler keeps them. model_input: scaled for the UNet, 2B with guidance
     (negative half first), in the UNet's number format. text: 2B or B x tokens x width. prediction: of the UNet after
     guidance, B x C x h x w float32; only after the UNet ran. images: which of the batch these are; all of them, except
-    where a large batch is shown to the UNet in parts.
+    where a large batch is shown to the UNet in parts. Of a large image shown in windows, each is an image of the batch,
+    but for :meth:`Extension.predicted` and :meth:`Extension.after_step`.
     """
 
     index: int
@@ -115,18 +117,22 @@ def denoise(
     extensions: Sequence[Extension],
     hooks: JobHooks,
     at_once: AtOnce | None = None,
+    windows: Windows | None = None,
 ) -> torch.Tensor:
     """Clean latents from noisy ones, B x C x h x w float32.
 
     unet: diffusers UNet2DConditionModel. scheduler: with its timesteps set, of which ``timesteps`` are the last.
     generators: one per image, for samplers that add noise. at_once: None shows the UNet the whole batch.
+    windows: show the UNet these parts of a single image, whose predictions are blended in each step, as in
+    MultiDiffusion (ICML 2023); so parts that overlap can't drift apart.
     Raises JobCancelled between steps.
     """
     batch, guided = latents.shape[0], text.negative is not None
     halves = [text.positive] if text.negative is None else [text.negative, text.positive]
-    embeddings = torch.cat([half.expand(batch, -1, -1) for half in halves])
     extra = _step_arguments(scheduler, generators)
-    timestep_condition = _guidance_embedding(unet, text.guidance_scale, batch)
+    shown = batch if windows is None else len(windows)
+    timestep_condition = _guidance_embedding(unet, text.guidance_scale, shown)
+    embeddings = torch.cat([half.expand(shown, -1, -1) for half in halves])
     for index, timestep in enumerate(timesteps):
         hooks.check_cancelled()
         scaled = scheduler.scale_model_input(torch.cat([latents] * 2) if guided else latents, timestep)
@@ -140,7 +146,11 @@ def denoise(
             text=embeddings,
             prediction_type=scheduler.config.prediction_type,
         )
-        if at_once is None:
+        if windows is not None:
+            parts = AtOnce(1) if at_once is None else at_once
+            found = _in_parts(unet, _cut(step, windows), extensions, timestep_condition, text, parts, hooks)
+            step.prediction = windows.merge(found)
+        elif at_once is None:
             step.prediction = _guided(unet, step, extensions, timestep_condition, text)
         else:
             step.prediction = _in_parts(unet, step, extensions, timestep_condition, text, at_once, hooks)
@@ -151,6 +161,12 @@ def denoise(
         for extension in extensions:
             latents = extension.after_step(step, latents)
     return latents
+
+
+def _cut(step: Step, windows: Windows) -> Step:
+    """The windows of a single image as a batch; negative halves of all windows first."""
+    halves = [windows.split(half) for half in step.model_input.chunk(len(step.model_input))]
+    return replace(step, latents=windows.split(step.latents), model_input=torch.cat(halves))
 
 
 def _in_parts(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from scumble_shared import __version__
@@ -37,6 +39,8 @@ from .resident import ResidentModels
 from .samplers import make_scheduler
 
 __all__ = ["EngineExecutor"]
+
+Found = TypeVar("Found")
 
 
 class EngineExecutor:
@@ -116,31 +120,56 @@ class EngineExecutor:
         return Output(results, {**self._provenance(entry, nets, timings), **facts})
 
     def _upscale(self, job: UpscaleJob, tensors: Mapping[Digest, AnyArray], hooks: JobHooks) -> Output:
-        from .upscale import upscale
+        from .upscale import Means, check_picture, upscale
 
-        timings = Timings()
-        image = upscale(job, tensors, self._device.torch_device, hooks, timings)
-        return Output({"image/0": image}, {"timings": timings.rounded()})
+        timings, means, used = Timings(), Means(), dict[str, object]()
+        height, width = (side * job.factor for side in check_picture(tensors[job.image]).shape[:2])
+        with timings.stage("loading"):
+            if job.upscaler and job.method != "lanczos":
+                upscaler = self._known(lambda index: index.upscaler(job.upscaler))
+                means, used = (
+                    replace(means, network=self._resident.upscaler(upscaler, hooks)),
+                    {"upscaler": upscaler.name},
+                )
+            if job.method == "diffusion" and job.denoising_strength > 0.0:
+                make_scheduler(job.sampler, {})
+                entry, nets = self._entries(job)
+                model = self._resident.model(entry, hooks)
+                loaded = [self._resident.controlnet(net, model, hooks, i) for i, net in enumerate(nets)]
+                images = _of_their_own(job, tensors, width, height)
+                means = replace(means, model=model, controls=list(zip(loaded, images, strict=True)))
+                used |= {"model": entry.name, "controlnets": [net.name for net in nets]}
+        image = upscale(job, tensors, means, self._device.torch_device, hooks, timings)
+        return Output({"image/0": image}, {**used, **self._circumstances(timings)})
 
     def _provenance(self, entry: ModelEntry, nets: list[ControlNetEntry], timings: Timings) -> dict[str, object]:
         return {
             "model": entry.name,
             "controlnets": [net.name for net in nets],
+            **self._circumstances(timings),
+        }
+
+    def _circumstances(self, timings: Timings) -> dict[str, object]:
+        return {
             "device": self._device.label,
             "dtype": str(self._device.dtype).removeprefix("torch."),
             "versions": {"scumble": __version__, "torch": torch.__version__, "diffusers": version("diffusers")},
             "timings": timings.rounded(),
         }
 
-    def _entries(self, job: GenerateJob | TextureJob) -> tuple[ModelEntry, list[ControlNetEntry]]:
-        """The model and its ControlNets; what isn't known may have come since, so the folders are looked through."""
+    def _entries(self, job: GenerateJob | TextureJob | UpscaleJob) -> tuple[ModelEntry, list[ControlNetEntry]]:
+        """The model and its ControlNets."""
+        return self._known(lambda index: _entries(index, job))
+
+    def _known(self, find: Callable[[ModelIndex], Found]) -> Found:
+        """What isn't known may have come since, so the folders are looked through."""
         try:
-            return _entries(self._index, job)
+            return find(self._index)
         except ScumbleError as error:
             if error.code != ErrorCode.MODEL_MISSING:
                 raise
             self.look_for_models()
-            return _entries(self._index, job)
+            return find(self._index)
 
     def _control_images(self, job: ControlImagesJob, tensors: Mapping[Digest, AnyArray]) -> Output:
         images = _control_images(job.controls, job.view, tensors, job.width, job.height)
@@ -152,7 +181,7 @@ class EngineExecutor:
         return run_project(job, tensors, self._device.torch_device, hooks)
 
 
-def _entries(index: ModelIndex, job: GenerateJob | TextureJob) -> tuple[ModelEntry, list[ControlNetEntry]]:
+def _entries(index: ModelIndex, job: GenerateJob | TextureJob | UpscaleJob) -> tuple[ModelEntry, list[ControlNetEntry]]:
     entry = index.model(job.model)
     return entry, [index.controlnet(c.model, c.kind, entry, i) for i, c in enumerate(job.controls)]
 
@@ -162,6 +191,17 @@ def _control_images(
 ) -> list[AnyArray]:
     buffers = None if view is None else view_buffers(view, tensors)
     return [_control_image(c, i, buffers, tensors, width, height) for i, c in enumerate(controls)]
+
+
+def _of_their_own(
+    job: UpscaleJob, tensors: Mapping[Digest, AnyArray], width: int, height: int
+) -> list[AnyArray | None]:
+    """Control images, but for "tile", which is shown what there is to be enlarged."""
+    buffers = None if job.view is None else view_buffers(job.view, tensors)
+    return [
+        None if c.kind == "tile" and c.image is None else _control_image(c, i, buffers, tensors, width, height)
+        for i, c in enumerate(job.controls)
+    ]
 
 
 def _control_image(

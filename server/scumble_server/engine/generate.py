@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from scumble_shared.errors import ErrorCode, ScumbleError
-from scumble_shared.job import GenerateJob, TextureJob
+from scumble_shared.job import GenerateJob, TextureJob, UpscaleJob
 from scumble_shared.tensor import AnyArray, Digest
 
 from ..service import JobHooks
@@ -26,7 +26,7 @@ from .samplers import make_scheduler
 from .seamless import seamless
 from .surface_noise import SurfaceNoise
 
-__all__ = ["Timings", "canvas_of", "generate", "schedule"]
+__all__ = ["Timings", "canvas_of", "generate", "schedule", "text_of"]
 
 ENCODED, DENOISED = 0.03, 0.95
 """Fractions of a whole job after which the prompt is encoded and the loop is done."""
@@ -89,7 +89,7 @@ def _generate(
         return [original] * job.batch_size
     with timings.stage("encoding"):
         hooks.progress("encoding", fraction=0.0)
-        text = _text(job, model)
+        text = text_of(job, model)
         scheduler, timesteps = schedule(job, model, strength=1.0 if original is None else job.denoising_strength)
         filled = None if original is None else whole.filled(original)
         filled_mask = None if mask is None else whole.filled(mask)
@@ -132,7 +132,8 @@ def _anchor(job: GenerateJob, model: LoadedModel, tensors: Mapping[Digest, AnyAr
     return lambda screen: noise.over(screen, seeds)
 
 
-def _text(job: GenerateJob, model: LoadedModel) -> Text:
+def text_of(job: GenerateJob | UpscaleJob, model: LoadedModel) -> Text:
+    """The job's prompts as the model sees them."""
     encoder = model.prompt_encoder
     if job.guidance_scale <= 1.0 or model.unet.config.time_cond_proj_dim is not None:
         return Text(encoder.encode(job.prompt), None, job.guidance_scale)
@@ -140,7 +141,9 @@ def _text(job: GenerateJob, model: LoadedModel) -> Text:
     return Text(positive, negative, job.guidance_scale)
 
 
-def schedule(job: GenerateJob | TextureJob, model: LoadedModel, strength: float) -> tuple[Any, torch.Tensor]:
+def schedule(
+    job: GenerateJob | TextureJob | UpscaleJob, model: LoadedModel, strength: float
+) -> tuple[Any, torch.Tensor]:
     """The scheduler and the timesteps to run: the last part of them where an image is only changed.
 
     Raises ScumbleError UNSUPPORTED for a sampler nobody knows, INVALID_FIELD for more steps than it can do.

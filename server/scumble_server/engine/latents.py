@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
 from scumble_shared.tensor import AnyArray
 
+from ..upscaling.windows import Blend, cover
 from .family import LoadedModel
+from .seamless import tiling_now
 
-__all__ = ["decode", "draw", "encode", "generators_for", "moments"]
+__all__ = ["colours", "decode", "draw", "encode", "generators_for", "moments"]
+
+WINDOW = 64
+"""Latent pixels a side that are decoded at a time once memory ran out for the whole."""
 
 Moments = tuple[torch.Tensor, torch.Tensor]
 """Mean and standard deviation of a latent, 1 x C x h x w each, scaled for the UNet."""
@@ -50,23 +56,38 @@ def decode(model: LoadedModel, latents: torch.Tensor) -> list[AnyArray]:
 
 
 def _decode_one(model: LoadedModel, latent: torch.Tensor) -> AnyArray:
+    fractions = colours(model, latent)[0].permute(1, 2, 0).cpu().numpy()
+    image: AnyArray = (fractions * 255.0).round().astype(np.uint8)
+    return image
+
+
+@torch.inference_mode()
+def colours(model: LoadedModel, latent: torch.Tensor) -> torch.Tensor:
+    """A single latent, 1 x C x h x w, as float32 1 x 3 x H x W in 0 to 1. Raises as :func:`decode` does."""
     _check_finite(latent)
     vae = model.vae
     scaled = latent / vae.config.scaling_factor
     try:
         pixels = vae.decode(scaled.to(vae.dtype), return_dict=False)[0].float()
     except torch.OutOfMemoryError:
-        vae.enable_tiling()
-        pixels = vae.decode(scaled.to(vae.dtype), return_dict=False)[0].float()
+        pixels = _decoded_in_windows(vae, scaled)
     if not bool(torch.isfinite(pixels).all()) and vae.dtype != torch.float32:
         # Some checkpoints' decoders overflow in half precision; the cure is to decode in full.
         dtype = vae.dtype
         pixels = vae.to(torch.float32).decode(scaled.float(), return_dict=False)[0]
         vae.to(dtype)
     _check_finite(pixels)
-    fractions = (pixels[0] * 0.5 + 0.5).clamp(0.0, 1.0).permute(1, 2, 0).cpu().numpy()
-    image: AnyArray = (fractions * 255.0).round().astype(np.uint8)
-    return image
+    fractions: torch.Tensor = (pixels * 0.5 + 0.5).clamp(0.0, 1.0)
+    return fractions
+
+
+def _decoded_in_windows(vae: Any, scaled: torch.Tensor) -> torch.Tensor:
+    """A part at a time, each fading into the next; round the edge where the picture repeats."""
+    cut = cover(scaled.shape[2], scaled.shape[3], WINDOW, WINDOW // 4, tiling_now())
+    blend = Blend(cut.scaled(2 ** (len(vae.config.block_out_channels) - 1)), 3, scaled.device)
+    for index in range(len(cut)):
+        blend.add(index, vae.decode(cut.window(scaled, index).to(vae.dtype), return_dict=False)[0])
+    return blend.result()
 
 
 def _check_finite(values: torch.Tensor) -> None:

@@ -9,9 +9,11 @@ from typing import Generic, TypeVar
 
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
 
-from ..models.entries import ControlNetEntry, ModelEntry
+from ..models.entries import ControlNetEntry, ModelEntry, UpscalerEntry
 from ..models.library import lease
 from ..service import JobHooks
+from ..upscaling.halo import Network
+from ..upscaling.network import load_network
 from .cache import Cache
 from .device import Device
 from .families import family_of
@@ -21,6 +23,7 @@ __all__ = ["ResidentModels"]
 
 MODELS_KEPT = 1
 CONTROLNETS_KEPT = 4
+UPSCALERS_KEPT = 1
 
 Loaded = TypeVar("Loaded")
 
@@ -40,6 +43,7 @@ class ResidentModels:
         self._device = device
         self._models: Cache[Path, _Held[LoadedModel]] = Cache(MODELS_KEPT, _release)
         self._controlnets: Cache[tuple[Path, Path], _Held[LoadedControlNet]] = Cache(CONTROLNETS_KEPT, _release)
+        self._upscalers: Cache[Path, _Held[Network]] = Cache(UPSCALERS_KEPT, _release)
 
     def model(self, entry: ModelEntry, hooks: JobHooks) -> LoadedModel:
         """Loaded if it isn't yet; what was loaded before it goes.
@@ -72,6 +76,16 @@ class ResidentModels:
                 return _Held(loaded, stack.pop_all())
 
         return self._controlnets.get((model.entry.path, entry.path), load).loaded
+
+    def upscaler(self, entry: UpscalerEntry, hooks: JobHooks) -> Network:
+        """Raises as :func:`..upscaling.network.load_network` does, and ScumbleError IN_USE."""
+
+        def load() -> _Held[Network]:
+            hooks.progress("loading")
+            with _leased(entry.path, "job.upscaler") as stack:
+                return _Held(load_network(entry.path, entry.name, self._device.torch_device), stack.pop_all())
+
+        return self._upscalers.get(entry.path, load).loaded
 
 
 def _leased(path: Path, field: str) -> ExitStack:

@@ -29,6 +29,7 @@ def model_findings(folders: tuple[Path, ...] | None = None) -> list[Finding]:
         Finding("models", Level.OK, f"{net.id}: ControlNet {net.name}, {', '.join(net.kinds) or 'of unknown kind'}")
         for net in index.controlnets
     ]
+    findings += [Finding("models", Level.OK, f"{entry.id}: upscaler {entry.name}") for entry in index.upscalers]
     findings += [
         Finding("models", Level.WARNING, f"{entry.path} can't be used: {entry.reason}", "Replace or remove it")
         for entry in index.unusable

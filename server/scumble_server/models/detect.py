@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from .safetensors_header import BadFileError, TensorEntry
+from .upscalers import is_upscaler
 
 __all__ = ["FAMILY_BY_CONTEXT", "Weights", "detect", "family_name"]
 
@@ -27,7 +28,8 @@ Header = Mapping[str, TensorEntry]
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """role: "checkpoint" or "controlnet". in_channels: of the UNet; 9 is an inpainting model.
+    """role: "checkpoint", "controlnet" or "upscaler", which is of no family. in_channels: of the UNet; 9 is an
+    inpainting model.
 
     prediction_type: "epsilon" or "v_prediction". zero_terminal_snr: the noise schedule ends in pure noise.
     """
@@ -40,7 +42,7 @@ class Weights:
 
 
 def detect(header: Header) -> Weights:
-    """Raises BadFileError for anything that is neither a whole checkpoint nor a ControlNet."""
+    """Raises BadFileError for anything that is neither a whole checkpoint nor a ControlNet nor an upscaler."""
     if any(".lora_" in name or "lora_down" in name or ".lora." in name for name in header):
         raise BadFileError("this is a LoRA, which changes a model and is none by itself")
     for prefix in ("control_model.", ""):
@@ -59,6 +61,8 @@ def detect(header: Header) -> Weights:
         raise BadFileError("this is a VAE alone, not a whole checkpoint")
     if "down_blocks.0.resnets.0.conv1.weight" in header:
         raise BadFileError("this is a UNet alone; keep it in the diffusers folder it came with")
+    if is_upscaler(header.keys()):
+        return Weights("upscaler", "")
     raise BadFileError("no model this version knows: its tensors have unfamiliar names")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["ControlNetEntry", "ModelEntry", "UnusableEntry"]
+__all__ = ["ControlNetEntry", "ModelEntry", "UnusableEntry", "UpscalerEntry"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,15 @@ class ModelEntry:
     prediction_type: str | None = None
     zero_terminal_snr: bool | None = None
     controlnets: Mapping[str, ControlNetEntry] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class UpscalerEntry:
+    """An upscaling network on disk, a single file."""
+
+    id: str
+    name: str
+    path: Path
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,23 +6,24 @@ from dataclasses import dataclass
 
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
 from scumble_shared.job import CONTROL_KINDS, SAMPLERS
-from scumble_shared.messages import Capabilities, ControlNetInfo, ModelInfo, UnusableModel
+from scumble_shared.messages import Capabilities, ControlNetInfo, ModelInfo, UnusableModel, UpscalerInfo
 
 from .detect import family_name
-from .entries import ControlNetEntry, ModelEntry, UnusableEntry
+from .entries import ControlNetEntry, ModelEntry, UnusableEntry, UpscalerEntry
 
 __all__ = ["TASKS", "ModelIndex"]
 
-TASKS = ("generate", "control_images", "project", "texture")
+TASKS = ("generate", "control_images", "project", "texture", "upscale")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelIndex:
-    """A snapshot of what was found. Ids are unique over the three groups together."""
+    """A snapshot of what was found. Ids are unique over all groups together."""
 
     models: tuple[ModelEntry, ...] = ()
     controlnets: tuple[ControlNetEntry, ...] = ()
     unusable: tuple[UnusableEntry, ...] = ()
+    upscalers: tuple[UpscalerEntry, ...] = ()
 
     def capabilities(self, device: str) -> Capabilities:
         """What clients are told. device: how the worker's device is called, "" while it isn't known."""
@@ -33,6 +34,7 @@ class ModelIndex:
             models=tuple(self._info(model) for model in self.models),
             controlnets=tuple(ControlNetInfo(c.id, c.name, c.family, c.kinds) for c in self.controlnets),
             unusable=tuple(UnusableModel(entry.id, entry.name, entry.reason) for entry in self.unusable),
+            upscalers=tuple(UpscalerInfo(entry.id, entry.name) for entry in self.upscalers),
         )
 
     def model(self, model_id: str) -> ModelEntry:
@@ -69,6 +71,13 @@ class ModelIndex:
                 )
         raise self._no_such(controlnet_id, "ControlNet", field, remedy)
 
+    def upscaler(self, upscaler_id: str) -> UpscalerEntry:
+        """Raises ScumbleError MODEL_MISSING or MODEL_INVALID."""
+        for entry in self.upscalers:
+            if entry.id == upscaler_id:
+                return entry
+        raise self._no_such(upscaler_id, "upscaler", "job.upscaler", Remedy("Choose another way to enlarge"))
+
     def _info(self, model: ModelEntry) -> ModelInfo:
         return ModelInfo(
             id=model.id,
@@ -79,7 +88,7 @@ class ModelIndex:
             guidance_scale=model.guidance_scale,
             width=model.width,
             height=model.height,
-            control_kinds=tuple(kind for kind in CONTROL_KINDS if self._for_kind(model, kind)),
+            control_kinds=tuple(kind for kind in (*CONTROL_KINDS, "tile") if self._for_kind(model, kind)),
             note=model.note,
         )
 

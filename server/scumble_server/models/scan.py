@@ -12,11 +12,12 @@ from scumble_shared.runtime import models_dir
 
 from .builtin import SEEDED_MANIFEST, builtin_folder
 from .detect import Weights, detect, family_name
-from .entries import ControlNetEntry, ModelEntry, UnusableEntry
+from .entries import ControlNetEntry, ModelEntry, UnusableEntry, UpscalerEntry
 from .folders import is_controlnet_folder, is_model_folder, read_controlnet_folder, read_model_folder
 from .index import ModelIndex
 from .manifest import MANIFEST_NAME, Manifest, parse_manifest, read_json
 from .safetensors_header import BadFileError, read_header
+from .upscalers import can_run_upscalers
 
 __all__ = ["default_model_dirs", "scan"]
 
@@ -29,6 +30,7 @@ WORDS_OF_KIND = {
     "canny": {"canny"},
     "lineart": {"lineart"},
     "segmentation": {"seg", "segmentation"},
+    "tile": {"tile"},
 }
 
 
@@ -50,7 +52,12 @@ def scan(model_dirs: tuple[Path, ...] = (), builtin: bool = True) -> ModelIndex:
     for folder in model_dirs:
         for path in _candidates(folder.expanduser(), MAX_DEPTH):
             collector.add(path)
-    return ModelIndex(tuple(collector.models), tuple(collector.controlnets), tuple(collector.unusable))
+    return ModelIndex(
+        tuple(collector.models),
+        tuple(collector.controlnets),
+        tuple(collector.unusable),
+        tuple(collector.upscalers),
+    )
 
 
 class _Collector:
@@ -58,6 +65,7 @@ class _Collector:
         self.models: list[ModelEntry] = []
         self.controlnets: list[ControlNetEntry] = []
         self.unusable: list[UnusableEntry] = []
+        self.upscalers: list[UpscalerEntry] = []
         self._ids = {DEFAULT_MODEL}
 
     def add_builtin(self, folder: Path) -> None:
@@ -76,6 +84,9 @@ class _Collector:
         entry_id = self._unique_id(name)
         try:
             weights, manifest = _read(path)
+            if weights.role == "upscaler":
+                self._add_upscaler(path, entry_id, manifest.name or name)
+                return
             family = manifest.family or weights.family
             if family not in SUPPORTED:
                 raise BadFileError(f"it is for {family_name(family)}, which this version can't run")
@@ -85,6 +96,13 @@ class _Collector:
                 self.models.append(_model(path, entry_id, name, weights, manifest))
         except BadFileError as error:
             self.unusable.append(UnusableEntry(entry_id, name, path, str(error)))
+
+    def _add_upscaler(self, path: Path, entry_id: str, name: str) -> None:
+        if not can_run_upscalers():
+            raise BadFileError(
+                'upscaling networks need a package that isn\'t installed here: pip install "scumble[upscale]"'
+            )
+        self.upscalers.append(UpscalerEntry(entry_id, name, path))
 
     def _unique_id(self, name: str) -> str:
         slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60] or "model"

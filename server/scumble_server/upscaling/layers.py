@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .resample import resample
 
-__all__ = ["Layers", "from_array", "to_array"]
+__all__ = ["Layers", "from_array", "planes", "to_array"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +34,25 @@ class Layers:
 
 def from_array(image: AnyArray, device: torch.device) -> Layers:
     """uint8 or uint16 H x W x 3 or 4. Colours where alpha is 0 are replaced by the nearest where it isn't."""
-    values = image.astype(np.float32) / np.iinfo(image.dtype).max
-    colour = values[..., :3]
-    alpha = values[..., 3] if image.shape[2] == 4 else None
-    if alpha is not None and bool((alpha > 0.0).any()) and not bool((alpha > 0.0).all()):
-        rows, columns = distance_transform_edt(alpha == 0.0, return_distances=False, return_indices=True)
+    if image.shape[2] == 3:
+        return Layers(planes(image).to(device), None, image.dtype)
+    holes = image[..., 3] == 0
+    colour = image[..., :3]
+    if holes.any() and not holes.all():
+        rows, columns = distance_transform_edt(holes, return_distances=False, return_indices=True)
         colour = colour[rows, columns]
-    planes = torch.from_numpy(np.ascontiguousarray(colour)).permute(2, 0, 1)[None].contiguous().to(device)
-    return Layers(planes, None if alpha is None else torch.from_numpy(alpha)[None, None].to(device), image.dtype)
+    return Layers(planes(colour).to(device), planes(image[..., 3:]).to(device), image.dtype)
+
+
+def planes(image: AnyArray) -> Tensor:
+    """uint8 or uint16 H x W x C -> float32 1 x C x H x W, 0 to 1."""
+    values = np.ascontiguousarray(image.transpose(2, 0, 1)[None], np.float32)
+    return torch.from_numpy(values / np.float32(np.iinfo(image.dtype).max))
 
 
 def to_array(colour: Tensor, alpha: Tensor | None, dtype: np.dtype[Any]) -> AnyArray:
     """H x W x 3 or 4 of ``dtype``, rounded to nearest."""
-    planes = colour if alpha is None else torch.cat([colour, alpha], 1)
+    values = colour if alpha is None else torch.cat([colour, alpha], 1)
     most = float(np.iinfo(dtype).max)
-    values = planes[0].permute(1, 2, 0).clamp(0.0, 1.0).double() * most
-    array: AnyArray = values.round().cpu().numpy().astype(dtype)
+    array: AnyArray = (values[0].permute(1, 2, 0).clamp(0.0, 1.0) * most).round().cpu().numpy().astype(dtype)
     return array
