@@ -21,6 +21,7 @@ __all__ = [
     "DEFAULT_MODEL",
     "MAPS",
     "NOISE_ANCHORS",
+    "QUALITIES",
     "SAMPLERS",
     "TEXTURE_METHODS",
     "TILINGS",
@@ -51,6 +52,9 @@ SAMPLERS = ("ddim", "euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "unipc", 
 
 NOISE_ANCHORS = ("screen", "surface")
 """What the noise that a picture begins with is fixed to: the picture, or the world as the view sees it."""
+
+QUALITIES = ("exact", "balanced", "draft")
+"""How far a picture may be from what the model would paint, for speed: not at all; hardly to be seen; a sketch of it."""
 
 TEXTURE_METHODS = ("synchronised", "sequential")
 
@@ -129,6 +133,7 @@ class GenerateJob:
     noise_anchor: "surface" needs the view's depth; the noise then stays on what is seen while the camera moves.
     tiling: directions in which the picture goes on where it began, so that it can be laid side by side (one of
     ``TILINGS``); an ``init_image`` should repeat already where it isn't repainted. Not with noise on the surface.
+    quality: one of ``QUALITIES``; others than "exact" save work from step to step and are nearly the picture of "exact".
     maps: of ``MAPS``, of each image as if it were a flat surface. map_estimator: who makes them.
     Results: tensors "image/0", "image/1", ... uint8 H x W x 3, and "KIND/0", ... of ``maps``, H x W.
     """
@@ -150,6 +155,7 @@ class GenerateJob:
     denoising_strength: float = 1.0
     noise_anchor: str = "screen"
     tiling: str = ""
+    quality: str = "exact"
     maps: tuple[str, ...] = ()
     map_estimator: str = BUILT_IN_ESTIMATOR
     task: Literal["generate"] = "generate"
@@ -261,6 +267,7 @@ class TextureJob:
     texture_size: side of the square textures, texels. angle_exponent: weight of a view is
     cos(angle to viewer) ** angle_exponent.
     bit_depth: of the textures' channels, one of ``BIT_DEPTHS``.
+    quality: of the views, as in :class:`GenerateJob`.
     maps: of ``MAPS``, made besides, from the views' pictures; with all views locked, of a texture that was made before.
     map_estimator: as in :class:`ProjectJob`.
     View ``i`` has seed ``seed + i``.
@@ -292,6 +299,7 @@ class TextureJob:
     refine_strength: float = 0.0
     refine_scale: float = 1.0
     bit_depth: int = 8
+    quality: str = "exact"
     maps: tuple[str, ...] = ()
     map_estimator: str = BUILT_IN_ESTIMATOR
     task: Literal["texture"] = "texture"

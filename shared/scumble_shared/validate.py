@@ -24,6 +24,7 @@ from .facts import TensorFacts, facts_of
 from .job import (
     CONTROL_KINDS,
     NOISE_ANCHORS,
+    QUALITIES,
     SAMPLERS,
     TEXTURE_METHODS,
     TILINGS,
@@ -104,6 +105,7 @@ def _check_generate(job: GenerateJob, limits: Limits, known: Capabilities | None
     if job.noise_anchor == "surface" and (job.view is None or job.view.depth is None):
         raise invalid("job.noise_anchor", "noise on the surface needs the view's depth, job.view.depth")
     check_maps(job, known)
+    _check_quality(job.quality)
     _check_tiling(job.tiling)
     if job.tiling and job.noise_anchor == "surface":
         raise invalid("job.tiling", "a picture whose noise is on the surface of a view can't repeat without a seam")
@@ -113,6 +115,11 @@ def _check_generate(job: GenerateJob, limits: Limits, known: Capabilities | None
     check_picture_size(image, "job.init_image", limits)
     height, width = (image.shape[0], image.shape[1]) if image else (None, None)
     check_tensor(job.mask, "job.mask", ("uint8",), ((height, width),), facts)
+
+
+def _check_quality(quality: str) -> None:
+    if quality not in QUALITIES:
+        raise invalid("job.quality", f"it can be {', '.join(QUALITIES)}, not {quoted(quality)}")
 
 
 def _check_tiling(tiling: str) -> None:
@@ -208,6 +215,7 @@ def _check_texture(job: TextureJob, limits: Limits, known: Capabilities | None, 
     for index, view in enumerate(job.views):
         _check_texture_view(view, f"job.views[{index}]", job.views[0], limits, facts)
     _check_refine_scale(job, limits)
+    _check_quality(job.quality)
     check_maps(job, known)
     check_textures(job, limits, facts)
 

@@ -154,6 +154,7 @@ class TestGenerate:
             ({"noise_anchor": "sky"}, "job.noise_anchor", ErrorCode.INVALID_FIELD),
             ({"noise_anchor": "surface", "view": None, "controls": ()}, "job.noise_anchor", ErrorCode.INVALID_FIELD),
             ({"tiling": "z"}, "job.tiling", ErrorCode.INVALID_FIELD),
+            ({"quality": "best"}, "job.quality", ErrorCode.INVALID_FIELD),
             ({"tiling": "x", "noise_anchor": "surface"}, "job.tiling", ErrorCode.INVALID_FIELD),
             ({"mask": BENCH.digest["mask"]}, "job.mask", ErrorCode.INVALID_FIELD),
             ({"init_image": "../../etc/passwd"}, "job.init_image", ErrorCode.INVALID_FIELD),
@@ -422,6 +423,7 @@ class TestTexturingAllAround:
         [
             ({"method": "magic"}, "job.method"),
             ({"sync_end": 1.5}, "job.sync_end"),
+            ({"quality": "fast"}, "job.quality"),
             ({"view_size": 0, "views": ()}, "job.view_size"),
             ({"view_size": 4097, "views": ()}, "job.view_size"),
             ({"sampler": "magic"}, "job.sampler"),
