@@ -1,4 +1,4 @@
-"""Views in, finished texture out: rasterise, fuse, fill, pad, encode."""
+"""Views in, finished texture out: rasterise, fuse, fill, pad."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .dilate import nearest_filled, padding
 from .fill import fill_unseen
 from .fuse import DEFAULT, Fused, FuseOptions, ViewImage, fuse, match_views
 from .mesh import Mesh
-from .raster import rasterise
+from .raster import TexelMap, rasterise
 from .surface import Surface
 
 __all__ = ["Texture", "bake", "bake_parts"]
@@ -21,15 +21,23 @@ __all__ = ["Texture", "bake", "bake_parts"]
 
 @dataclass(frozen=True, slots=True)
 class Texture:
-    """image: uint8 (S, S, 3), sRGB, top row first, defined everywhere. seen: uint8 (S, S), 255 where views showed the
-    texel, 0 where it was filled in or lies off the mesh. coverage: share of the texels on the mesh that were seen.
-    skipped: triangles left out for unusable UVs; overlapping: texels shared by several triangles."""
+    """texels: where it lies. colour: float32 (3, S * S), linear, top row first, defined everywhere. seen: uint8 (S, S),
+    255 where views showed the texel, 0 where it was filled in or lies off the mesh. coverage: share of the texels on the
+    mesh that were seen. skipped: triangles left out for unusable UVs; overlapping: texels shared by several triangles.
+    """
 
-    image: Tensor
+    texels: TexelMap
+    colour: Tensor
     seen: Tensor
     coverage: float
     skipped: int
     overlapping: int
+
+    @property
+    def image(self) -> Tensor:
+        """uint8 (S, S, 3), sRGB."""
+        size = self.texels.size
+        return torch.stack([linear_to_srgb(channel).view(size, size) for channel in self.colour], 2)
 
 
 def bake(
@@ -58,23 +66,21 @@ def bake_parts(
     fused = [fuse(surface, views, options, check, gains) for surface in surfaces]
     weights = [part.weight for part in fused]
     trusts = fill_unseen(surfaces, [part.colour for part in fused], weights, check)
-    return [_encoded(*part) for part in zip(surfaces, fused, trusts, strict=True)]
+    return [_padded(*part) for part in zip(surfaces, fused, trusts, strict=True)]
 
 
-def _encoded(surface: Surface, fused: Fused, trust: Tensor) -> Texture:
-    """Padded, in sRGB."""
+def _padded(surface: Surface, fused: Fused, trust: Tensor) -> Texture:
     texels, size = surface.texels, surface.texels.size
     target, source = nearest_filled(texels.covered, padding(size), repeats=texels.repeats)
-    encoded = torch.empty(size, size, 3, dtype=torch.uint8, device=fused.colour.device)
-    for channel in range(3):
-        encoded[..., channel] = linear_to_srgb(fused.colour[channel]).view(size, size)
-    flat = encoded.view(-1, 3)
     on_mesh = texels.triangle >= 0
-    # Far mip levels average islands with what lies between them, however wide the padding.
-    flat[~on_mesh] = linear_to_srgb(fused.colour[:, on_mesh].mean(1))
-    flat[target] = flat[source]
+    count = on_mesh.sum().clamp(min=1)
+    for channel in fused.colour:
+        # Far mip levels average islands with what lies between them, however wide the padding.
+        channel.masked_fill_(~on_mesh, channel.sum(dtype=torch.float64) / count)
+        channel[target] = channel[source]
     return Texture(
-        image=encoded,
+        texels=texels,
+        colour=fused.colour,
         seen=(trust * 255.0 + 0.5).to(torch.uint8).view(size, size),
         coverage=float((fused.weight > 0.0).sum() / on_mesh.sum().clamp(min=1)),
         skipped=texels.skipped,
