@@ -6,7 +6,6 @@ held out: training never sees them, evaluation does.
 
 from __future__ import annotations
 
-import math
 import random
 import zlib
 from dataclasses import dataclass
@@ -15,11 +14,15 @@ import torch
 from materials import COLOURS, FINISHES, MATERIALS, linear
 from render import LIGHTS, Look
 from scenes import KINDS, Scene
+from torch import Tensor
 
 __all__ = ["HELD_OUT_TEMPLATES", "Caption", "dress", "held_out_pair", "vocabulary_lines"]
 
 COLOUR_NAMES, FINISH_NAMES, LIGHT_NAMES = list(COLOURS), list(FINISHES), list(LIGHTS)
 WEIGHTS = [material.weight for material in MATERIALS]
+KEY_LIGHT_ANGLE = 0.8
+"""Radians by which the light stands to the left of the viewer."""
+
 LIGHT_WEIGHTS = {"daylight": 2.6, "sunset": 1.2, "studio": 1.8, "overcast": 1.2, "flat": 1.6, "neon": 0.7, "fog": 0.7}
 
 NOUNS = {
@@ -131,14 +134,20 @@ def dress(scene: Scene, seed: int, held_out: bool = False, plain: bool = False) 
     generator = torch.Generator().manual_seed(seed)
     grain = torch.exp((torch.rand(count, 1, generator=generator) - 0.5) * 0.7).expand(count, slots)
     heights = torch.tensor([preset.height for preset in LIGHTS.values()])[light]
-    height = heights[:, 0] + (heights[:, 1] - heights[:, 0]) * torch.rand(count, generator=generator)
-    # The light comes from the camera's side of the scene: a picture against the light would be mostly black.
-    eye = -scene.view[:, 2, :3]
-    azimuth = torch.atan2(-eye[:, 1], -eye[:, 0]) + (torch.rand(count, generator=generator) - 0.5) * math.pi * 1.15
+    height = heights.mean(1) + (heights[:, 1] - heights[:, 0]) * _jitter(count, 0.3, generator)
+    # The light comes over the viewer's left shoulder, as in most drawings: then what a picture looks like follows from
+    # words and geometry, and a small model learns to shade. Were it from anywhere, the best guess would be no shading.
+    behind = scene.view[:, 2, :3]
+    azimuth = torch.atan2(behind[:, 1], behind[:, 0]) - KEY_LIGHT_ANGLE + _jitter(count, 0.3, generator)
     sun = torch.stack([azimuth.cos() * height.cos(), azimuth.sin() * height.cos(), height.sin()], dim=-1)
     random_numbers = torch.rand(count, slots, 8, generator=generator)
     mood = torch.rand(count, 4, generator=generator)
     return Look(material, finish, tint, tinted, grain, random_numbers, light, sun, mood), captions
+
+
+def _jitter(count: int, spread: float, generator: torch.Generator) -> Tensor:
+    """(B,) evenly in ± spread / 2."""
+    return (torch.rand(count, generator=generator) - 0.5) * spread
 
 
 def _one(kinds: list[int], rng: random.Random, held_out: bool) -> tuple[list[_Skin], Caption]:

@@ -19,7 +19,7 @@ from scumble_server.engine.conditioning.depth import depth_image
 from scumble_server.engine.conditioning.normal import normal_image
 from torch import Tensor
 
-__all__ = ["HELD_OUT_SEED", "Sample", "make", "mirrored_normals"]
+__all__ = ["HELD_OUT_SEED", "Sample", "make"]
 
 HELD_OUT_SEED = 1_000_000_000
 """Seeds from here on are evaluation's; training never uses them."""
@@ -76,8 +76,3 @@ def _make(count: int, seed: int, size: int, device: torch.device, supersample: i
 
 def _bytes(image: Tensor) -> Tensor:
     return (image.clamp(0, 1) * 255.0 + 0.5).to(torch.uint8)
-
-
-def mirrored_normals(normal: torch.Tensor) -> torch.Tensor:
-    """Normal pictures B x 3 x H x W in 0..255 that were flipped left to right, with x the other way round."""
-    return torch.cat([255 - normal[:, :1], normal[:, 1:]], dim=1)

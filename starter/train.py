@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from autoencoder import pixels_to_latents
-from data import make, mirrored_normals
+from data import make
 from diffusers.models.attention_processor import AttnProcessor
 from model import (
     CONTROLS,
@@ -64,7 +64,7 @@ class Batch:
 
 
 def batches(run: Run) -> Iterator[Batch]:
-    """Endless batches: one window of ``crop`` pixels of each of ``batch`` pictures, every other one mirrored."""
+    """Endless batches: one window of ``crop`` pixels of ``batch`` pictures; not mirrored, as the light has its side."""
     rng, device = random.Random(run.seed), torch.device(run.device)
     for image, depth, normal, captions in _samples(run, rng):
         side, full = run.crop // 8, image.shape[-1] // 8
@@ -72,9 +72,6 @@ def batches(run: Run) -> Iterator[Batch]:
         y, x = (8 * rng.randrange(full - side + 1) for _ in range(2))
         window = (..., slice(y, y + run.crop), slice(x, x + run.crop))
         parts = [part[window].to(device).float() for part in (image, depth.expand(-1, 3, -1, -1), normal)]
-        if rng.random() < 0.5:
-            parts = [part.flip(-1) for part in parts]
-            parts[2] = mirrored_normals(parts[2])
         yield Batch(parts[0] / 127.5 - 1.0, parts[1] / 255.0, parts[2] / 255.0, captions)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from captions import HELD_OUT_TEMPLATES, dress, held_out_pair, vocabulary_lines
-from data import HELD_OUT_SEED, make, mirrored_normals
+from data import HELD_OUT_SEED, make
 from materials import COLOURS, FINISHES, MATERIALS, Point, evaluate
 from render import LIGHTS
 from scenes import random_scenes, trace
@@ -109,8 +109,10 @@ def test_there_is_enough_to_say() -> None:
     assert len(set(vocabulary_lines())) > 250
 
 
-def test_a_mirrored_picture_of_normals_is_the_picture_of_mirrored_normals() -> None:
-    sample = make(2, 30, 32, CPU)
-    flipped = sample.normals.flip(2) * torch.tensor([-1.0, 1.0, 1.0])
-    expected = to_bytes(normal_image(flipped)).permute(0, 3, 1, 2)
-    assert int((mirrored_normals(sample.normal.flip(-1)).int() - expected.int()).abs().max()) <= 1
+def test_the_light_comes_over_the_viewers_left_shoulder_unless_it_is_flat() -> None:
+    scene = random_scenes(40, torch.Generator().manual_seed(5), False)
+    look, _ = dress(scene, 5)
+    toward_light = torch.einsum("bij,bj->bi", scene.view[:, :3, :3], look.sun)
+    level = torch.einsum("bij,bj->bi", scene.view[:, :3, :3], torch.tensor([0.0, 0.0, 1.0]).expand(40, 3))
+    assert (toward_light[:, 0] < 0).all(), "from the left"
+    assert ((toward_light * level).sum(-1) > 0).all(), "from above the horizon"
