@@ -54,7 +54,7 @@ NOISE_ANCHORS = ("screen", "surface")
 """What the noise that a picture begins with is fixed to: the picture, or the world as the view sees it."""
 
 QUALITIES = ("exact", "balanced", "draft")
-"""How far a picture may be from what the model would paint, for speed: not at all; hardly to be seen; a sketch of it."""
+"""How far a picture may be from what the model paints, for speed: not at all, hardly to be seen, a sketch of it."""
 
 TEXTURE_METHODS = ("synchronised", "sequential")
 
@@ -133,7 +133,7 @@ class GenerateJob:
     noise_anchor: "surface" needs the view's depth; the noise then stays on what is seen while the camera moves.
     tiling: directions in which the picture goes on where it began, so that it can be laid side by side (one of
     ``TILINGS``); an ``init_image`` should repeat already where it isn't repainted. Not with noise on the surface.
-    quality: one of ``QUALITIES``; others than "exact" save work from step to step and are nearly the picture of "exact".
+    quality: one of ``QUALITIES``; others than "exact" save work from step to step and give nearly that picture.
     maps: of ``MAPS``, of each image as if it were a flat surface. map_estimator: who makes them.
     Results: tensors "image/0", "image/1", ... uint8 H x W x 3, and "KIND/0", ... of ``maps``, H x W.
     """
