@@ -201,7 +201,7 @@ class MeshRef:
 
 @dataclass(frozen=True, slots=True)
 class ProjectJob:
-    """Texture from view: ``image``, seen through ``view``, onto the meshes' own UVs.
+    """Texture from view: ``image`` (uint8 or uint16 H x W x 3 or 4), seen through ``view``, onto the meshes' own UVs.
 
     base: what to keep where the view doesn't see (uint8 or uint16 S x S x 4, one per texture or none at all).
     keep: where the base stays whatever the view sees (uint8 S x S, 255 keeps, between mixes; one per texture, with

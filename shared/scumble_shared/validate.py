@@ -183,7 +183,7 @@ def _check_project(job: ProjectJob, limits: Limits, known: Capabilities | None, 
     _check_prompt(job.prompt, "job.prompt", limits)
     check_maps(job, known)
     check_view(job.view, limits, facts)
-    image = check_tensor(job.image, "job.image", ("uint8",), ((None, None, 3), (None, None, 4)), facts)
+    image = check_tensor(job.image, "job.image", ("uint8", "uint16"), ((None, None, 3), (None, None, 4)), facts)
     check_picture_size(image, "job.image", limits)
     check_textures(job, limits, facts)
 
