@@ -227,7 +227,7 @@ def speed(report: Report, repeat: int) -> None:
             )
             for camera, shot in shots
         ]
-        bake(mesh, views, 2048)
+        assert bake(mesh, views, 2048).image.shape == (2048, 2048, 3)
         wall.append(time.perf_counter() - started)
         processor.append(time.process_time() - worked)
     note = f"{torch.get_num_threads()} threads; processor time {min(processor):.2f} s at best"

@@ -21,9 +21,11 @@ __all__ = ["Texture", "bake", "bake_parts"]
 
 @dataclass(frozen=True, slots=True)
 class Texture:
-    """texels: where it lies. colour: float32 (3, S * S), linear, top row first, defined everywhere. seen: uint8 (S, S),
-    255 where views showed the texel, 0 where it was filled in or lies off the mesh. coverage: share of the texels on the
-    mesh that were seen. skipped: triangles left out for unusable UVs; overlapping: texels shared by several triangles.
+    """texels: where it lies. colour: float32 (3, S * S), linear, top row first, defined everywhere.
+
+    seen: uint8 (S, S), 255 where views showed the texel, 0 where it was filled in or lies off the mesh.
+    coverage: share of the texels on the mesh that were seen. skipped: triangles left out for unusable UVs. overlapping:
+    texels shared by several triangles.
     """
 
     texels: TexelMap

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from scumble_shared.errors import ErrorCode, ScumbleError
 from scumble_shared.job import ProjectJob
@@ -12,7 +13,8 @@ from scumble_shared.tensor import AnyArray, Digest
 from torch import Tensor
 
 from ..service import JobHooks, Output
-from .color import linear_to_srgb, srgb_to_linear
+from .base import Base, load_bases, opacity, painted
+from .color import linear_light
 from .dilate import nearest_filled, padding
 from .halo import without_halos
 from .mesh import Mesh, load_meshes, no_area, to_tensor
@@ -41,7 +43,7 @@ def run_project(
     started = time.perf_counter()
     meshes = load_meshes(job.meshes, tensors, device)
     image = _image(tensors[job.image], device)
-    _check_base(job, tensors, len(meshes))
+    bases = load_bases(job, tensors, device, len(meshes))
     hooks.progress("projecting", 0, len(meshes), 0.0)
     view = _view_of(job, tensors, meshes, device, (image.shape[2], image.shape[3]))
     image = without_halos(image, view)
@@ -49,9 +51,8 @@ def run_project(
     facts: dict[str, object] = {}
     for number, mesh in enumerate(meshes):
         hooks.check_cancelled()
-        base = to_tensor(tensors[job.base[number]], device) if job.base else None
-        texture, weight, fact = _paint(job, mesh, view, image, base, hooks)
-        results[f"texture/{mesh.texture_name}"] = texture.cpu().numpy()
+        texture, weight, fact = _paint(job, mesh, view, image, bases[number], hooks)
+        results[f"texture/{mesh.texture_name}"] = texture
         results[f"weight/{mesh.texture_name}"] = weight.cpu().numpy()
         facts[mesh.texture_name] = fact
         hooks.progress("projecting", number + 1, len(meshes), (number + 1) / len(meshes))
@@ -60,27 +61,22 @@ def run_project(
 
 def _image(array: AnyArray, device: torch.device | str) -> Tensor:
     """Linear RGB and opacity, float32 (1, 4, h, w)."""
-    if array.ndim != 3 or array.shape[2] not in (3, 4) or array.dtype.name != "uint8" or array.size == 0:
+    if (
+        array.ndim != 3
+        or array.shape[2] not in (3, 4)
+        or array.dtype.name not in ("uint8", "uint16")
+        or array.size == 0
+    ):
         raise ScumbleError(
-            ErrorCode.INVALID_FIELD, f"expected uint8 H x W x 3, got {array.dtype} {array.shape}", field="job.image"
+            ErrorCode.INVALID_FIELD,
+            f"expected uint8 or uint16 H x W x 3, got {array.dtype} {array.shape}",
+            field="job.image",
         )
-    pixels = to_tensor(array, device)
-    opacity = pixels[..., 3:].float() / 255.0 if array.shape[2] == 4 else torch.ones_like(pixels[..., :1]).float()
-    return torch.cat([srgb_to_linear(pixels[..., :3]), opacity], 2).permute(2, 0, 1)[None].contiguous()
-
-
-def _check_base(job: ProjectJob, tensors: Mapping[Digest, AnyArray], count: int) -> None:
-    if job.base and len(job.base) != count:
-        raise ScumbleError(ErrorCode.INVALID_FIELD, f"{count} textures need as many bases", field="job.base")
-    expected = (job.texture_size, job.texture_size, 4)
-    for i, digest in enumerate(job.base):
-        array = tensors[digest]
-        if array.shape != expected or array.dtype.name != "uint8":
-            raise ScumbleError(
-                ErrorCode.INVALID_FIELD,
-                f"expected uint8 {expected}, got {array.dtype} {array.shape}",
-                field=f"job.base[{i}]",
-            )
+    colours = linear_light(array[..., :3], device)
+    alpha = torch.ones_like(colours[..., :1])
+    if array.shape[2] == 4:
+        alpha = to_tensor(array[..., 3:].astype("float32"), device) / float(2 ** (8 * array.itemsize) - 1)
+    return torch.cat([colours, alpha], 2).permute(2, 0, 1)[None].contiguous()
 
 
 def _view_of(
@@ -126,9 +122,9 @@ def _buffer(array: AnyArray, height: int, width: int, dtypes: tuple[str, ...], n
 
 
 def _paint(
-    job: ProjectJob, mesh: Mesh, view: ViewGeometry, image: Tensor, base: Tensor | None, hooks: JobHooks
-) -> tuple[Tensor, Tensor, dict[str, object]]:
-    """Texture uint8 S x S x 4, weight uint8 S x S and what happened, of one mesh."""
+    job: ProjectJob, mesh: Mesh, view: ViewGeometry, image: Tensor, base: Base | None, hooks: JobHooks
+) -> tuple[AnyArray, Tensor, dict[str, object]]:
+    """Texture S x S x 4, weight uint8 S x S and what happened, of one mesh."""
     size = job.texture_size
     texels = rasterise(mesh, size, later=~facing_viewer(mesh, view.camera))
     surface = Surface(mesh, texels)
@@ -147,7 +143,7 @@ def _paint(
         painted += int((alpha > 0.0).sum())
     if count == 0:
         raise no_area(mesh, job.meshes)
-    texture, spread_weight = _compose(layer, texels, base)
+    texture, spread_weight = _compose(layer, texels, base, job.bit_depth)
     facts: dict[str, object] = {
         "texels": count,
         "painted": round(painted / count, 4),
@@ -157,8 +153,8 @@ def _paint(
     return texture, spread_weight, facts
 
 
-def _compose(layer: Tensor, texels: TexelMap, base: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Pad islands and put the layer (S * S, 5) over the base. Returns uint8 S x S x 4 and uint8 S x S."""
+def _compose(layer: Tensor, texels: TexelMap, base: Base | None, bits: int) -> tuple[AnyArray, Tensor]:
+    """Pad islands and put the layer (S * S, 5) over the base. Returns uint8 or uint16 S x S x 4 and uint8 S x S."""
     size = texels.size
     target, source = nearest_filled(texels.covered, padding(size), repeats=texels.repeats)
     layer[target] = layer[source]
@@ -168,11 +164,9 @@ def _compose(layer: Tensor, texels: TexelMap, base: Tensor | None) -> tuple[Tens
     layer[~solid, :3] = mean
     target, source = nearest_filled(solid.view(size, size), padding(size), repeats=texels.repeats)
     layer[target, :3] = layer[source, :3]
-    rgb, opacity = layer[:, :3], layer[:, 3:4]
-    if base is not None:
-        rgb = srgb_to_linear(base[..., :3]).view(-1, 3) * (1.0 - opacity) + rgb * opacity
-    shown = torch.cat([linear_to_srgb(rgb), (opacity * 255.0 + 0.5).to(torch.uint8)], 1)
-    if base is not None:
-        kept = opacity[:, 0] == 0.0
-        shown[kept, :3] = base.view(-1, 4)[kept, :3]
-    return shown.view(size, size, 4), (layer[:, 4].clamp(0.0, 1.0) * 255.0 + 0.5).to(torch.uint8).view(size, size)
+    free = None if base is None else base.freedom(texels)
+    if free is not None:
+        layer[:, 3:] *= free[:, None]
+    share = layer[:, 3].contiguous()
+    texture = np.dstack([painted(layer[:, :3].T.contiguous(), share, base, bits), opacity(share, bits)])
+    return texture, (layer[:, 4].clamp(0.0, 1.0) * 255.0 + 0.5).to(torch.uint8).view(size, size)

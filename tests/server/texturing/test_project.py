@@ -230,3 +230,67 @@ def test_bases_are_one_for_each_tile() -> None:
     job = ProjectJob(desk.put(np.zeros((64, 64, 3), np.uint8)), View(square_on(64)), (ref,), (base,), texture_size=32)
     with pytest.raises(ScumbleError, match="2 textures need as many bases"):
         desk.run(job)
+
+
+class TestSixteenBits:
+    def ramp(self, size: int) -> AnyArray:
+        """From black to white over the width, as fine as 16 bits tell."""
+        row = np.linspace(0.0, 65535.0, size)
+        return np.broadcast_to(row[None, :, None], (size, size, 3)).round().astype(np.uint16)
+
+    def test_a_smooth_gradient_keeps_its_levels(self) -> None:
+        desk, size = Desk(), 512
+        mesh = desk.mesh(plane(cells=4))
+        job = ProjectJob(desk.put(self.ramp(size)), View(square_on(size)), (mesh,), texture_size=size, bit_depth=16)
+        texture = desk.run(job)["texture/it"]
+        assert (texture.dtype, texture.shape) == (np.uint16, (size, size, 4))
+        assert len(np.unique(texture[size // 2, :, 0])) > 500
+        inside = slice(8, -8)
+        np.testing.assert_allclose(texture[inside, inside, :3].astype(int), self.ramp(size)[inside, inside], atol=24)
+        assert (texture[inside, inside, 3] == 65535).all()
+        shallow = desk.run(replace(job, bit_depth=8))["texture/it"]
+        assert (shallow.dtype, len(np.unique(shallow[..., 0]))) == (np.uint8, 256)
+        np.testing.assert_allclose(texture / 257.0, shallow, atol=0.53)
+
+    @pytest.mark.parametrize("bits", [8, 16])
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+    def test_a_base_of_either_kind_stays_to_the_last_bit(self, bits: int, dtype: type) -> None:
+        desk, size = Desk(), 64
+        base = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (size, size, 4), dtype, endpoint=True)
+        elsewhere = Camera(look_at((0.0, -5.0, 0.0), (0.0, -9.0, 0.0)), orthographic(2, 2, 0.1, 9), 32, 32, 0.1, 9.0)
+        job = ProjectJob(desk.put(self.ramp(32)), View(elsewhere), (desk.mesh(plane(cells=4)),), (desk.put(base),))
+        texture = desk.run(replace(job, texture_size=size, bit_depth=bits))["texture/it"]
+        scale = (2**bits - 1) / np.iinfo(dtype).max
+        assert (texture[..., :3] == np.rint(base[..., :3] * scale)).all()
+        assert (texture[..., 3] == 0).all()
+
+
+class TestKeep:
+    def painted(self, keep: AnyArray) -> tuple[AnyArray, AnyArray]:
+        desk, size = Desk(), 64
+        white, base = np.full((size, size, 3), 255, np.uint8), np.full((size, size, 4), (10, 20, 30, 255), np.uint8)
+        job = ProjectJob(desk.put(white), View(square_on(size)), (desk.mesh(plane(cells=4)),), (desk.put(base),))
+        results = desk.run(replace(job, keep=(desk.put(keep),), texture_size=size))
+        return results["texture/it"], results["weight/it"]
+
+    def test_what_is_kept_is_the_base_to_the_byte(self) -> None:
+        keep = np.zeros((64, 64), np.uint8)
+        keep[:, :32] = 255
+        texture, weight = self.painted(keep)
+        assert (texture[:, :32, :3] == (10, 20, 30)).all()
+        assert (weight[:, :32] == 0).all()
+        assert (texture[8:-8, 32:-8, :3] == 255).all()
+        assert (texture[8:-8, 32:-8, 3] == 255).all()
+
+    def test_half_kept_is_half_painted_in_linear_light(self) -> None:
+        texture, _ = self.painted(np.full((64, 64), 128, np.uint8))
+        share = 1.0 - 128 / 255
+        below = ((30 / 255 + 0.055) / 1.055) ** 2.4
+        mixed = 1.055 * (below * (1.0 - share) + share) ** (1 / 2.4) - 0.055
+        assert abs(int(texture[32, 32, 2]) - mixed * 255) < 1.0
+
+    @pytest.mark.parametrize(("shape", "dtype"), [((32, 64), np.uint8), ((64, 64), np.uint16), ((64, 64, 1), np.uint8)])
+    def test_masks_that_do_not_fit(self, shape: tuple[int, ...], dtype: type) -> None:
+        with pytest.raises(ScumbleError) as caught:
+            self.painted(np.zeros(shape, dtype))
+        assert (caught.value.code, caught.value.info.field) == (ErrorCode.INVALID_FIELD, "job.keep[0]")
