@@ -45,7 +45,7 @@ class Beginning:
         """
         model = self.model
         pixels = None if image is None else to_unit_range(image)
-        for_inpainting = model.unet.config.in_channels != model.latent_channels
+        for_inpainting = model.is_for_inpainting
         from_noise = pixels is None or (mask is not None and strength >= 1.0)
         known = None
         if pixels is not None and not (from_noise and for_inpainting):

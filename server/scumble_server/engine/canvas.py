@@ -22,8 +22,8 @@ Strips one latent pixel wide came out as values that are no numbers, once in som
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """width, height: of the picture that was asked for. size: width and height of what is generated for it. tiling:
-    directions in which it repeats.
+    """width, height: of the picture that was asked for. size: width and height of what is generated for it. latents:
+    rows and columns of that. tiling: directions in which it repeats.
 
     Where it repeats, a picture is stretched to the canvas and back, since a strip that is cut off would be missed at
     the seam; elsewhere it is continued by its last row and column.
@@ -32,6 +32,7 @@ class Canvas:
     width: int
     height: int
     size: tuple[int, int]
+    latents: tuple[int, int]
     tiling: str = ""
 
     def filled(self, image: AnyArray) -> AnyArray:
@@ -61,16 +62,16 @@ class Canvas:
         return array
 
 
-def canvas(width: int, height: int, scale: int, stride: int, tiling: str) -> Canvas:
-    """scale: image pixels per latent pixel. stride: image pixels per step of the deepest level; where the picture
-    repeats, each level must be whole."""
+def canvas(width: int, height: int, scale: int, multiple: int, stride: int, tiling: str) -> Canvas:
+    """scale: image pixels per latent pixel. multiple: of which sides must be. stride: image pixels per step of the
+    deepest level; where the picture repeats, each level must be whole."""
     least = LEAST_LATENTS * scale
     size = (
         max(rounded_up(least, step), rounded_up(side, step))
         for side, step in (
-            (width, stride if "x" in tiling else scale),
-            (height, stride if "y" in tiling else scale),
+            (width, stride if "x" in tiling else multiple),
+            (height, stride if "y" in tiling else multiple),
         )
     )
     columns, rows = size
-    return Canvas(width, height, (columns, rows), tiling)
+    return Canvas(width, height, (columns, rows), (rows // scale, columns // scale), tiling)

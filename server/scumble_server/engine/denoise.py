@@ -1,6 +1,6 @@
 """The denoise loop: the one place for cancelling, guidance, ControlNets, previews and what other extensions do.
 
-It does what diffusers' Stable Diffusion pipelines do, in the same order, and gives the same numbers.
+It does what diffusers' pipelines do, in the same order, and gives the same numbers, for every family.
 """
 
 from __future__ import annotations
@@ -8,19 +8,22 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from ..service import JobHooks
 from ..upscaling.windows import Windows
 
-__all__ = ["AtOnce", "Extension", "Residuals", "Step", "Text", "denoise"]
+__all__ = ["FLOW", "AtOnce", "Extension", "Network", "Residuals", "Step", "Text", "denoise", "sum_residuals"]
+
+FLOW = "flow_prediction"
+"""Prediction type of models that were trained on straight lines between image and noise: SD 3, FLUX."""
 
 
 @dataclass(slots=True)
 class AtOnce:
-    """images: how many of a batch the UNet and the ControlNets are shown at a time. Lowered when memory runs out."""
+    """images: how many of a batch the network and the ControlNets are shown at a time. Lowered when memory runs out."""
 
     images: int
 
@@ -28,11 +31,14 @@ class AtOnce:
 @dataclass(frozen=True, slots=True)
 class Text:
     """Embeddings, 1 x tokens x width, or one for each image, B x tokens x width. negative: None runs without
-    classifier-free guidance."""
+    classifier-free guidance. pooled, negative_pooled: of the prompts as a whole, 1 or B x width, for the families that
+    have it."""
 
     positive: torch.Tensor
     negative: torch.Tensor | None
     guidance_scale: float
+    pooled: torch.Tensor | None = None
+    negative_pooled: torch.Tensor | None = None
 
 
 @dataclass(slots=True)
@@ -40,10 +46,11 @@ class Step:
     """What an extension sees of a step.
 
     index: 0 ... count - 1. timestep: 0-d tensor. signal: part of the image left in the noise, 0 to 1.
-    latents: B x C x h x w, float32, as the scheduler keeps them. model_input: scaled for the UNet, 2B with guidance
-    (negative half first), in the UNet's number format. text: 2B or B x tokens x width. prediction: of the UNet after
-    guidance, B x C x h x w float32; only after the UNet ran. images: which of the batch these are; all of them, except
-    where a large batch is shown to the UNet in parts. Of a large image shown in windows, each is an image of the batch,
+    latents: B x C x h x w, float32, as the scheduler keeps them. model_input: scaled for the network, 2B with guidance
+    (negative half first), in the network's number format. text: 2B or B x tokens x width. guidance_scale: for networks
+    that take it as an input. pooled: 2B or B x width, for networks that want it. prediction: of the network after
+    guidance, B x C x h x w float32; only after it ran. images: which of the batch these are; all of them, except where
+    a large batch is shown to the network in parts. Of a large image shown in windows, each is an image of the batch,
     but for :meth:`Extension.predicted` and :meth:`Extension.after_step`.
     """
 
@@ -57,11 +64,15 @@ class Step:
     prediction_type: str
     prediction: torch.Tensor | None = None
     images: slice = field(default_factory=lambda: slice(None))
+    guidance_scale: float = 1.0
+    pooled: torch.Tensor | None = None
 
     def clean(self) -> torch.Tensor:
         """The image as the model sees it at this step, B x C x h x w latents: noise-free, soft at first."""
-        assert self.prediction is not None, "there is no prediction before the UNet ran"
+        assert self.prediction is not None, "there is no prediction before the network ran"
         noisy = self.model_input[-self.prediction.shape[0] :, : self.prediction.shape[1]].float()
+        if self.prediction_type == FLOW:
+            return noisy - (1.0 - self.signal) * self.prediction
         noise = (1.0 - self.signal**2) ** 0.5
         if self.prediction_type == "v_prediction":
             return self.signal * noisy - noise * self.prediction
@@ -69,7 +80,9 @@ class Step:
 
     def moved(self, change: torch.Tensor) -> torch.Tensor:
         """The prediction for which :meth:`clean` would be what it is plus ``change``, B x C x h x w."""
-        assert self.prediction is not None, "there is no prediction before the UNet ran"
+        assert self.prediction is not None, "there is no prediction before the network ran"
+        if self.prediction_type == FLOW:
+            return self.prediction - change / (1.0 - self.signal).clamp_min(1e-4)
         noise = (1.0 - self.signal**2).clamp_min(1e-8) ** 0.5
         slope = 1.0 if self.prediction_type == "v_prediction" else self.signal
         return self.prediction - change * (slope / noise)
@@ -77,24 +90,35 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Residuals:
-    """What ControlNets add to the UNet: one tensor per skip connection, and one for the middle."""
+    """What ControlNets add within the network, one tensor for each place: of a UNet its skip connections and, last, its
+    middle; of a transformer its blocks. None: nothing there."""
 
-    down: Sequence[torch.Tensor]
-    mid: torch.Tensor
+    parts: Sequence[torch.Tensor | None]
+
+
+class Network(Protocol):
+    """A UNet or a transformer as the loop calls it, whatever it wants to be told."""
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    def predict(self, step: Step, appended: Sequence[torch.Tensor], residuals: Residuals | None) -> torch.Tensor:
+        """What it makes of ``step.model_input`` with ``appended`` as further channels, shaped like the former."""
+        ...
 
 
 class Extension:
     """Something that takes part in the loop; each method's default is to do nothing."""
 
-    def before_unet(self, step: Step) -> None:
-        """The UNet is about to run on this step, or this part of it."""
+    def before_network(self, step: Step) -> None:
+        """The network is about to run on this step, or this part of it."""
 
     def residuals(self, step: Step) -> Residuals | None:
-        """What to add within the UNet."""
+        """What to add within the network."""
         return None
 
-    def unet_input(self, step: Step) -> torch.Tensor | None:
-        """Channels to append to the UNet's input, shaped like ``step.model_input`` but for their number."""
+    def network_input(self, step: Step) -> torch.Tensor | None:
+        """Channels to append to the network's input, shaped like ``step.model_input`` but for their number."""
         return None
 
     def predicted(self, step: Step) -> torch.Tensor | None:
@@ -108,7 +132,7 @@ class Extension:
 
 @torch.inference_mode()
 def denoise(
-    unet: Any,
+    network: Network,
     scheduler: Any,
     timesteps: torch.Tensor,
     latents: torch.Tensor,
@@ -121,18 +145,17 @@ def denoise(
 ) -> torch.Tensor:
     """Clean latents from noisy ones, B x C x h x w float32.
 
-    unet: diffusers UNet2DConditionModel. scheduler: with its timesteps set, of which ``timesteps`` are the last.
-    generators: one per image, for samplers that add noise. at_once: None shows the UNet the whole batch.
-    windows: show the UNet these parts of a single image, whose predictions are blended in each step, as in
+    scheduler: with its timesteps set, of which ``timesteps`` are the last.
+    generators: one per image, for samplers that add noise. at_once: None shows the network the whole batch.
+    windows: show the network these parts of a single image, whose predictions are blended in each step, as in
     MultiDiffusion (ICML 2023); so parts that overlap can't drift apart.
     Raises JobCancelled between steps.
     """
-    batch, guided = latents.shape[0], text.negative is not None
-    halves = [text.positive] if text.negative is None else [text.negative, text.positive]
+    guided = text.negative is not None
     extra = _step_arguments(scheduler, generators)
-    shown = batch if windows is None else len(windows)
-    timestep_condition = _guidance_embedding(unet, text.guidance_scale, shown)
-    embeddings = torch.cat([half.expand(shown, -1, -1) for half in halves])
+    shown = latents.shape[0] if windows is None else len(windows)
+    embeddings = _halves(text.positive, text.negative, shown)
+    pooled = None if text.pooled is None else _halves(text.pooled, text.negative_pooled, shown)
     for index, timestep in enumerate(timesteps):
         hooks.check_cancelled()
         scaled = scheduler.scale_model_input(torch.cat([latents] * 2) if guided else latents, timestep)
@@ -142,18 +165,20 @@ def denoise(
             timestep=timestep,
             signal=_signal(scheduler, timestep),
             latents=latents,
-            model_input=scaled.to(unet.dtype),
+            model_input=scaled.to(network.dtype),
             text=embeddings,
             prediction_type=scheduler.config.prediction_type,
+            guidance_scale=text.guidance_scale,
+            pooled=pooled,
         )
         if windows is not None:
             parts = AtOnce(1) if at_once is None else at_once
-            found = _in_parts(unet, _cut(step, windows), extensions, timestep_condition, text, parts, hooks)
+            found = _in_parts(network, _cut(step, windows), extensions, text, parts, hooks)
             step.prediction = windows.merge(found)
         elif at_once is None:
-            step.prediction = _guided(unet, step, extensions, timestep_condition, text)
+            step.prediction = _guided(network, step, extensions, text)
         else:
-            step.prediction = _in_parts(unet, step, extensions, timestep_condition, text, at_once, hooks)
+            step.prediction = _in_parts(network, step, extensions, text, at_once, hooks)
         for extension in extensions:
             changed = extension.predicted(step)
             step.prediction = step.prediction if changed is None else changed
@@ -163,6 +188,12 @@ def denoise(
     return latents
 
 
+def _halves(positive: torch.Tensor, negative: torch.Tensor | None, shown: int) -> torch.Tensor:
+    """For each image that is shown, the negative half first."""
+    halves = [positive] if negative is None else [negative, positive]
+    return torch.cat([half.expand(shown, *[-1] * (half.ndim - 1)) for half in halves])
+
+
 def _cut(step: Step, windows: Windows) -> Step:
     """The windows of a single image as a batch; negative halves of all windows first."""
     halves = [windows.split(half) for half in step.model_input.chunk(len(step.model_input))]
@@ -170,10 +201,9 @@ def _cut(step: Step, windows: Windows) -> Step:
 
 
 def _in_parts(
-    unet: Any,
+    network: Network,
     step: Step,
     extensions: Sequence[Extension],
-    timestep_condition: torch.Tensor | None,
     text: Text,
     at_once: AtOnce,
     hooks: JobHooks,
@@ -184,9 +214,8 @@ def _in_parts(
     while done < batch:
         hooks.check_cancelled()
         part = slice(done, min(done + at_once.images, batch))
-        condition = None if timestep_condition is None else timestep_condition[part]
         try:
-            found.append(_guided(unet, _part(step, part), extensions, condition, text))
+            found.append(_guided(network, _part(step, part), extensions, text))
         except torch.OutOfMemoryError:
             if at_once.images == 1:
                 raise
@@ -205,48 +234,42 @@ def _part(step: Step, images: slice) -> Step:
         return torch.cat([half[images] for half in values.chunk(len(values) // batch)])
 
     return replace(
-        step, images=images, latents=step.latents[images], model_input=of(step.model_input), text=of(step.text)
+        step,
+        images=images,
+        latents=step.latents[images],
+        model_input=of(step.model_input),
+        text=of(step.text),
+        pooled=None if step.pooled is None else of(step.pooled),
     )
 
 
-def _guided(
-    unet: Any,
-    step: Step,
-    extensions: Sequence[Extension],
-    timestep_condition: torch.Tensor | None,
-    text: Text,
-) -> torch.Tensor:
-    prediction = _predict(unet, step, extensions, timestep_condition).float()
+def _guided(network: Network, step: Step, extensions: Sequence[Extension], text: Text) -> torch.Tensor:
+    prediction = _predict(network, step, extensions).float()
     if text.negative is None:
         return prediction
     negative, positive = prediction.chunk(2)
     return negative + text.guidance_scale * (positive - negative)
 
 
-def _predict(
-    unet: Any, step: Step, extensions: Sequence[Extension], timestep_condition: torch.Tensor | None
-) -> torch.Tensor:
+def _predict(network: Network, step: Step, extensions: Sequence[Extension]) -> torch.Tensor:
     for extension in extensions:
-        extension.before_unet(step)
+        extension.before_network(step)
     residuals = [item for item in (extension.residuals(step) for extension in extensions) if item is not None]
-    appended = [item for item in (extension.unet_input(step) for extension in extensions) if item is not None]
-    down = [sum_tensors(parts) for parts in zip(*(item.down for item in residuals), strict=True)] or None
-    return unet(  # type: ignore[no-any-return]
-        torch.cat([step.model_input, *appended], dim=1) if appended else step.model_input,
-        step.timestep,
-        encoder_hidden_states=step.text,
-        timestep_cond=timestep_condition,
-        down_block_additional_residuals=down,
-        mid_block_additional_residual=sum_tensors([item.mid for item in residuals]) if residuals else None,
-        return_dict=False,
-    )[0]
+    appended = [item for item in (extension.network_input(step) for extension in extensions) if item is not None]
+    return network.predict(step, appended, sum_residuals(residuals))
 
 
-def sum_tensors(parts: Sequence[torch.Tensor]) -> torch.Tensor:
-    """In order, as diffusers' MultiControlNetModel adds."""
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
+def sum_residuals(residuals: Sequence[Residuals]) -> Residuals | None:
+    """In order, as diffusers' MultiControlNetModel adds. None for none."""
+    if not residuals:
+        return None
+    return Residuals([_sum(parts) for parts in zip(*(item.parts for item in residuals), strict=True)])
+
+
+def _sum(parts: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
+    total = None
+    for part in parts:
+        total = part if total is None else total if part is None else total + part
     return total
 
 
@@ -259,19 +282,7 @@ def _signal(scheduler: Any, timestep: torch.Tensor) -> torch.Tensor:
     """From the scheduler's own list of sigmas where it has one: Karras spacing leaves the training schedule."""
     if hasattr(scheduler, "sigmas") and len(scheduler.sigmas) == len(scheduler.timesteps) + 1:
         position = scheduler.step_index if scheduler.step_index is not None else scheduler.begin_index or 0
+        if scheduler.config.prediction_type == FLOW:
+            return torch.as_tensor(1.0 - scheduler.sigmas[position])
         return torch.as_tensor((1.0 + scheduler.sigmas[position] ** 2) ** -0.5)
     return torch.as_tensor(scheduler.alphas_cumprod[timestep.long().cpu()] ** 0.5)
-
-
-def _guidance_embedding(unet: Any, guidance_scale: float, batch: int) -> torch.Tensor | None:
-    """For UNets distilled with the guidance scale as an input (LCM): its sinusoidal embedding, as in diffusers."""
-    width = unet.config.time_cond_proj_dim
-    if width is None:
-        return None
-    half = width // 2
-    frequencies = torch.exp(torch.arange(half, dtype=torch.float32) * -(torch.log(torch.tensor(10000.0)) / (half - 1)))
-    angles = torch.tensor([(guidance_scale - 1.0) * 1000.0]).repeat(batch)[:, None] * frequencies[None]
-    embedding = torch.cat([angles.sin(), angles.cos()], dim=1)
-    if width % 2:
-        embedding = torch.nn.functional.pad(embedding, (0, 1))
-    return embedding.to(unet.device, unet.dtype)

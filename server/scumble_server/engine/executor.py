@@ -93,7 +93,7 @@ class EngineExecutor:
             images = _control_images(job.controls, job.view, tensors, job.width, job.height)
             whole = canvas_of(job, model)
             controls = [
-                ActiveControl(net, whole.filled(image), control.strength, control.start, control.end)
+                ActiveControl(net, whole.filled(image), control.strength, control.start, control.end, control.kind)
                 for net, image, control in zip(loaded, images, job.controls, strict=True)
             ]
         hooks.check_cancelled()

@@ -2,38 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
+from scumble_shared.tensor import AnyArray
 
 from ..models.entries import ControlNetEntry, ModelEntry
 from .cache import Cache
+from .denoise import Network, Residuals, Step, Text
 from .device import Device
-from .embedding import PromptEncoder
 
-__all__ = ["CONDITIONS_KEPT", "Family", "LoadedControlNet", "LoadedModel"]
+__all__ = [
+    "CONDITIONS_KEPT",
+    "Family",
+    "FamilyNetwork",
+    "LatentColours",
+    "LoadedControlNet",
+    "LoadedModel",
+    "Shown",
+    "TextEncoder",
+]
 
 CONDITIONS_KEPT = 4
 """Embedded control images kept per ControlNet: in live mode the picture is the same job after job."""
+
+
+class TextEncoder(Protocol):
+    def text(self, prompts: Sequence[str], negative: str | None, guidance_scale: float) -> Text:
+        """The prompts as the model sees them, one embedding each, all of one length. negative: None for no guidance."""
+        ...
+
+
+class FamilyNetwork(Network, Protocol):
+    """What the engine asks of a network beside running it.
+
+    module: of diffusers. in_channels: of its input; more than latents have for models made for inpainting. patch:
+    latent pixels a side that it sees as one. stride: latent pixels per step of its deepest level. embeds_guidance: it
+    takes the guidance scale as an input, and no negative prompt. can_tile: it has no notion of where a pixel lies, so
+    that pictures can go on where they began.
+    """
+
+    module: Any
+    embeds_guidance: bool
+    can_tile: bool
+
+    @property
+    def in_channels(self) -> int: ...
+
+    @property
+    def patch(self) -> int: ...
+
+    @property
+    def stride(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LatentColours:
+    """A latent as a small picture in -1 to 1. factors: channels x 3. bias: 3."""
+
+    factors: torch.Tensor
+    bias: torch.Tensor
+
+    @classmethod
+    def of(cls, factors: Sequence[Sequence[float]], bias: Sequence[float] = (0.0, 0.0, 0.0)) -> LatentColours:
+        return cls(torch.tensor(factors), torch.tensor(bias))
+
+    def picture(self, latents: torch.Tensor) -> torch.Tensor:
+        """B x C x h x w -> B x 3 x h x w."""
+        colours = torch.einsum("bchw,cr->brhw", latents, self.factors.to(latents.device))
+        return colours + self.bias.to(latents.device)[:, None, None]
 
 
 @dataclass(slots=True)
 class LoadedModel:
     """A model on its device, ready to run.
 
-    unet, vae: diffusers modules. scheduler_config: the noise schedule it was trained on. latent_to_rgb:
-    channels x 3 factors that show a latent as a small picture in -1 to 1; None if the decoder is cheap enough itself.
+    vae: diffusers AutoencoderKL. scheduler_config: the noise schedule it was trained on. colours: of latents, for
+    previews; None if the decoder is cheap enough itself. preview_vae: diffusers AutoencoderTiny, if there is one.
     """
 
     entry: ModelEntry
     device: Device
-    prompt_encoder: PromptEncoder
-    unet: Any
+    prompt_encoder: TextEncoder
+    network: FamilyNetwork
     vae: Any
     scheduler_config: Mapping[str, object]
-    latent_to_rgb: torch.Tensor | None
+    colours: LatentColours | None
+    preview_vae: Any = None
+
+    @property
+    def unet(self) -> Any:
+        """The network's module."""
+        return self.network.module
 
     @property
     def scale(self) -> int:
@@ -41,24 +104,59 @@ class LoadedModel:
         return int(2 ** (len(self.vae.config.block_out_channels) - 1))
 
     @property
+    def multiple(self) -> int:
+        """Image pixels that sides must be multiples of."""
+        return self.scale * self.network.patch
+
+    @property
     def stride(self) -> int:
-        """Image pixels per step of the UNet's deepest level."""
-        return int(self.scale * 2 ** (len(self.unet.config.block_out_channels) - 1))
+        """Image pixels per step of the network's deepest level."""
+        return self.scale * self.network.stride
 
     @property
     def latent_channels(self) -> int:
         return int(self.vae.config.latent_channels)
 
+    @property
+    def is_for_inpainting(self) -> bool:
+        return self.network.in_channels != self.latent_channels
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a ControlNet is shown. kind: see scumble_shared.job.Control. condition: an image as it embeds it, 1 or B x
+    ..."""
+
+    kind: str
+    condition: torch.Tensor
+    strength: float
+
 
 @dataclass(slots=True)
-class LoadedControlNet:
-    """net: a diffusers ControlNetModel whose own image embedding was moved out into ``embed``, so that its result,
-    the same in every step, is computed once. conditions: embedded images by digest."""
+class LoadedControlNet(ABC):
+    """net: of diffusers. conditions: embedded images by digest: what doesn't change from step to step is computed once.
+
+    takes_several: one run can be shown several images, of different kinds.
+    """
 
     entry: ControlNetEntry
     net: Any
-    embed: torch.nn.Module
-    conditions: Cache[str, torch.Tensor] = field(default_factory=lambda: Cache(CONDITIONS_KEPT))
+    conditions: Cache[str, torch.Tensor] = field(default_factory=lambda: Cache(CONDITIONS_KEPT), kw_only=True)
+
+    takes_several: ClassVar[bool] = False
+
+    @property
+    def modules(self) -> Sequence[torch.nn.Module]:
+        """All that look at places next to each other."""
+        return [self.net]
+
+    @abstractmethod
+    def condition(self, image: AnyArray) -> torch.Tensor:
+        """uint8 H x W x 3, as large as what is generated, as the net embeds it, 1 x ..."""
+
+    @abstractmethod
+    def run(self, step: Step, shown: Sequence[Shown]) -> Residuals:
+        """What the net adds to the network. shown: several only if it takes several."""
 
 
 class Family(Protocol):

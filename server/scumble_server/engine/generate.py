@@ -26,7 +26,7 @@ from .samplers import make_scheduler
 from .seamless import seamless
 from .surface_noise import SurfaceNoise
 
-__all__ = ["Timings", "canvas_of", "generate", "schedule", "text_of"]
+__all__ = ["Timings", "canvas_of", "generate", "schedule", "text_of", "texts_of"]
 
 ENCODED, DENOISED = 0.03, 0.95
 """Fractions of a whole job after which the prompt is encoded and the loop is done."""
@@ -66,13 +66,13 @@ def generate(
 
 def canvas_of(job: GenerateJob, model: LoadedModel) -> Canvas:
     """What is generated for a job."""
-    return canvas(job.width, job.height, model.scale, model.stride, job.tiling)
+    return canvas(job.width, job.height, model.scale, model.multiple, model.stride, job.tiling)
 
 
 def _modules(model: LoadedModel, controls: Sequence[ActiveControl]) -> list[torch.nn.Module]:
     """All that look at places next to each other."""
-    nets = [part for control in controls for part in (control.controlnet.net, control.controlnet.embed)]
-    return [model.unet, model.vae, *nets]
+    nets = [module for control in controls for module in control.controlnet.modules]
+    return [model.network.module, model.vae, *nets]
 
 
 def _generate(
@@ -90,7 +90,7 @@ def _generate(
     with timings.stage("encoding"):
         hooks.progress("encoding", fraction=0.0)
         text = text_of(job, model)
-        scheduler, timesteps = schedule(job, model, strength=1.0 if original is None else job.denoising_strength)
+        scheduler, timesteps = schedule(job, model, 1.0 if original is None else job.denoising_strength, whole.latents)
         filled = None if original is None else whole.filled(original)
         filled_mask = None if mask is None else whole.filled(mask)
         generators = generators_for(job.seed, job.batch_size)
@@ -98,7 +98,7 @@ def _generate(
         latents, inpainting = beginning.latents(whole.size, filled, filled_mask, job.denoising_strength)
         extensions = [*inpainting, Controls(controls), Preview(model, hooks, ENCODED, DENOISED)]
     with timings.stage("denoising"):
-        latents = denoise(model.unet, scheduler, timesteps, latents, text, beginning.generators, extensions, hooks)
+        latents = denoise(model.network, scheduler, timesteps, latents, text, beginning.generators, extensions, hooks)
     hooks.check_cancelled()
     with timings.stage("decoding"):
         hooks.progress("decoding", fraction=DENOISED)
@@ -134,21 +134,26 @@ def _anchor(job: GenerateJob, model: LoadedModel, tensors: Mapping[Digest, AnyAr
 
 def text_of(job: GenerateJob | UpscaleJob, model: LoadedModel) -> Text:
     """The job's prompts as the model sees them."""
-    encoder = model.prompt_encoder
-    if job.guidance_scale <= 1.0 or model.unet.config.time_cond_proj_dim is not None:
-        return Text(encoder.encode(job.prompt), None, job.guidance_scale)
-    positive, negative = encoder.encode_pair(job.prompt, job.negative_prompt)
-    return Text(positive, negative, job.guidance_scale)
+    return texts_of(job, model, [job.prompt])
+
+
+def texts_of(job: GenerateJob | TextureJob | UpscaleJob, model: LoadedModel, prompts: Sequence[str]) -> Text:
+    """One embedding for each of ``prompts``, guided as the job says."""
+    guided = job.guidance_scale > 1.0 and not model.network.embeds_guidance
+    return model.prompt_encoder.text(prompts, job.negative_prompt if guided else None, job.guidance_scale)
 
 
 def schedule(
-    job: GenerateJob | TextureJob | UpscaleJob, model: LoadedModel, strength: float
+    job: GenerateJob | TextureJob | UpscaleJob, model: LoadedModel, strength: float, size: tuple[int, int]
 ) -> tuple[Any, torch.Tensor]:
     """The scheduler and the timesteps to run: the last part of them where an image is only changed.
 
+    size: rows and columns of the latents that the network sees; some models' schedules go by it.
+
     Raises ScumbleError UNSUPPORTED for a sampler nobody knows, INVALID_FIELD for more steps than it can do.
     """
-    scheduler = make_scheduler(job.sampler, model.scheduler_config)
+    tokens = (size[0] // model.network.patch) * (size[1] // model.network.patch)
+    scheduler = make_scheduler(job.sampler, model.scheduler_config, tokens)
     steps = job.num_inference_steps
     try:
         scheduler.set_timesteps(steps, device=model.device.torch_device)

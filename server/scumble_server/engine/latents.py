@@ -14,13 +14,13 @@ from ..upscaling.windows import Blend, cover
 from .family import LoadedModel
 from .seamless import tiling_now
 
-__all__ = ["colours", "decode", "draw", "encode", "generators_for", "moments"]
+__all__ = ["colours", "decode", "draw", "encode", "generators_for", "moments", "unscaled"]
 
 WINDOW = 64
 """Latent pixels a side that are decoded at a time once memory ran out for the whole."""
 
 Moments = tuple[torch.Tensor, torch.Tensor]
-"""Mean and standard deviation of a latent, 1 x C x h x w each, scaled for the UNet."""
+"""Mean and standard deviation of a latent, 1 x C x h x w each, scaled for the network."""
 
 
 def generators_for(seed: int, count: int) -> list[torch.Generator]:
@@ -38,9 +38,31 @@ def draw(shape: Sequence[int], generators: Sequence[torch.Generator], device: to
 @torch.inference_mode()
 def moments(model: LoadedModel, image: torch.Tensor) -> Moments:
     """What the autoencoder makes of ``image``, 1 x 3 x H x W in -1 to 1."""
-    posterior = model.vae.encode(image.to(model.device.torch_device, model.vae.dtype)).latent_dist
-    scale = model.vae.config.scaling_factor
-    return posterior.mean.float() * scale, posterior.std.float() * scale
+    vae = model.vae
+    posterior = vae.encode(image.to(model.device.torch_device, vae.dtype)).latent_dist
+    mean, deviation, scale = posterior.mean.float(), posterior.std.float(), vae.config.scaling_factor
+    if vae.config.latents_mean is not None and vae.config.latents_std is not None:
+        usual, spread = _statistics(vae, mean)
+        return (mean - usual) * scale / spread, deviation * scale / spread
+    if vae.config.shift_factor is not None:
+        mean = mean - vae.config.shift_factor
+    return mean * scale, deviation * scale
+
+
+def unscaled(vae: Any, latents: torch.Tensor) -> torch.Tensor:
+    """Latents as the decoder wants them, of latents as the network does."""
+    scale, shift = vae.config.scaling_factor, vae.config.shift_factor
+    if vae.config.latents_mean is not None and vae.config.latents_std is not None:
+        usual, spread = _statistics(vae, latents)
+        return (latents * spread).div(scale) + usual
+    plain = latents.div(scale)
+    return plain if shift is None else plain + shift
+
+
+def _statistics(vae: Any, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Usual mean and deviation per channel, 1 x C x 1 x 1."""
+    mean, deviation = (torch.tensor(vae.config[key]).view(1, -1, 1, 1) for key in ("latents_mean", "latents_std"))
+    return mean.to(like), deviation.to(like)
 
 
 def encode(found: Moments, generators: Sequence[torch.Generator]) -> torch.Tensor:
@@ -66,7 +88,7 @@ def colours(model: LoadedModel, latent: torch.Tensor) -> torch.Tensor:
     """A single latent, 1 x C x h x w, as float32 1 x 3 x H x W in 0 to 1. Raises as :func:`decode` does."""
     _check_finite(latent)
     vae = model.vae
-    scaled = latent / vae.config.scaling_factor
+    scaled = unscaled(vae, latent)
     try:
         pixels = vae.decode(scaled.to(vae.dtype), return_dict=False)[0].float()
     except torch.OutOfMemoryError:

@@ -71,7 +71,7 @@ def texture(
             loaded = load()
     with timings.stage("placing"):
         hooks.check_cancelled()
-        views, seen = work_views(job, meshes, tensors, loaded.model.scale if loaded else 1)
+        views, seen = work_views(job, meshes, tensors, loaded.model.multiple if loaded else 1)
     facts: dict[str, object] = {
         "views": [{"camera": to_json(v.camera), "words": v.words, "locked": v.is_locked} for v in views],
         "coverage": round(seen, 4),
@@ -101,7 +101,7 @@ def _generated(
         hooks.progress("conditioning", fraction=ENCODED / 2)
         images = control_images(job.controls, meshes, views)
         controls = [
-            ActiveControl(net, image, control.strength, control.start, control.end)
+            ActiveControl(net, image, control.strength, control.start, control.end, control.kind)
             for net, image, control in zip(loaded.controlnets, images, job.controls, strict=True)
         ]
     hooks.check_cancelled()

@@ -13,13 +13,13 @@ from scumble_shared.tensor import AnyArray
 from ..service import JobHooks
 from ..texturing.mesh import Mesh
 from ..texturing.sync import SyncPlan, SyncSchedule, plan_sync
-from .denoise import AtOnce, Extension, Text, denoise
+from .denoise import AtOnce, Extension, denoise
 from .extensions.controls import ActiveControl, Controls
 from .extensions.inpaint import ShowMasked
 from .extensions.shared_attention import SharedAttention, neighbours, shared_attention
 from .extensions.synchronise import Contact, Synchronise
 from .family import LoadedModel
-from .generate import schedule
+from .generate import schedule, texts_of
 from .latents import decode, draw, encode, generators_for, moments
 from .pixels import image_array, to_unit_range
 from .texture_views import WorkView
@@ -31,7 +31,6 @@ __all__ = [
     "beginning",
     "paint_synchronised",
     "sync_plan",
-    "texts",
 ]
 
 ENCODED, GENERATED = 0.05, 0.9
@@ -91,7 +90,7 @@ class Painting:
 
     def unguided_inpainting(self, generators: Sequence[torch.Generator]) -> list[Extension]:
         """UNets made for inpainting are told that everything is to be painted."""
-        if self.model.unet.config.in_channels == self.model.latent_channels:
+        if not self.model.is_for_inpainting:
             return []
         camera = self.views[0].camera
         nothing = encode(moments(self.model, torch.zeros(1, 3, camera.height, camera.width)), generators)
@@ -103,17 +102,6 @@ def shared_side(size: tuple[int, int], meshes: int) -> int:
     return max(8, round(OVERSAMPLING * max(size) / math.sqrt(meshes)))
 
 
-def texts(job: TextureJob, model: LoadedModel, prompts: Sequence[str]) -> Text:
-    """One embedding for each prompt, all of one length."""
-    encoder = model.prompt_encoder
-    guided = job.guidance_scale > 1.0 and model.unet.config.time_cond_proj_dim is None
-    every = [*prompts, job.negative_prompt] if guided else list(prompts)
-    longest = max(every, key=lambda prompt: encoder.encode(prompt).shape[1])
-    positive = torch.cat([encoder.encode_pair(prompt, longest)[0] for prompt in prompts])
-    negative = encoder.encode_pair(job.negative_prompt, longest)[0] if guided else None
-    return Text(positive, negative, job.guidance_scale)
-
-
 def paint_synchronised(painting: Painting) -> tuple[dict[int, AnyArray], dict[str, object]]:
     """Pictures of the free views by their number, uint8 H x W x 3; and how they were made.
 
@@ -123,7 +111,7 @@ def paint_synchronised(painting: Painting) -> tuple[dict[int, AnyArray], dict[st
     plan = sync_plan(painting)
     known = painting.known()
     hooks.check_cancelled()
-    scheduler, timesteps = schedule(job, model, strength=1.0)
+    scheduler, timesteps = schedule(job, model, 1.0, painting.latent_size)
     noise, every = beginning(painting, plan)
     generators = [every[index] for index in free]
     extensions = [*painting.unguided_inpainting(generators), painting.controls_of(free)]
@@ -136,13 +124,13 @@ def paint_synchronised(painting: Painting) -> tuple[dict[int, AnyArray], dict[st
     if not model.device.is_gpu:
         rows, columns = painting.latent_size
         at_once.images = max(1, min(len(free), CPU_LATENTS // (rows * columns)))
-    with shared_attention(model.unet, sharing):
+    with shared_attention(model.network.module, sharing):
         latents = denoise(
-            model.unet,
+            model.network,
             scheduler,
             timesteps,
             noise[free] * scheduler.init_noise_sigma,
-            texts(job, model, [painting.views[index].prompt for index in free]),
+            texts_of(job, model, [painting.views[index].prompt for index in free]),
             generators,
             extensions,
             hooks,

@@ -20,10 +20,10 @@ from .conditioning import to_bytes
 from .denoise import Extension, Step, denoise
 from .extensions.inpaint import ShowMasked
 from .extensions.synchronise import Contact
-from .generate import schedule
+from .generate import schedule, texts_of
 from .latents import decode, encode, moments
 from .pixels import image_array, paste, to_unit_range
-from .texture_generate import ENCODED, GENERATED, Painting, beginning, sync_plan, texts
+from .texture_generate import ENCODED, GENERATED, Painting, beginning, sync_plan
 
 __all__ = ["paint_sequentially"]
 
@@ -99,11 +99,11 @@ def _denoised(
     painting: Painting, index: int, shown: _Shown, noise: Tensor, generator: torch.Generator, contact: Contact
 ) -> Tensor:
     job, model = painting.job, painting.model
-    scheduler, timesteps = schedule(job, model, strength=1.0)
+    scheduler, timesteps = schedule(job, model, 1.0, painting.latent_size)
     # A latent pixel is held as long as all of its pixels are, so that nothing new is cut off.
     until = -F.max_pool2d(-shown.held, model.scale).to(painting.device)
     extensions: list[Extension] = []
-    if model.unet.config.in_channels != model.latent_channels:
+    if model.is_for_inpainting:
         kept = (shown.held >= 1.0).float()
         visible = encode(moments(model, shown.picture * kept), [generator])
         extensions.append(ShowMasked((until < 1.0).float(), visible))
@@ -111,11 +111,11 @@ def _denoised(
         known = moments(model, shown.picture)[0]
         extensions.append(Release(scheduler, timesteps, until, known, noise))
     return denoise(
-        model.unet,
+        model.network,
         scheduler,
         timesteps,
         noise * scheduler.init_noise_sigma,
-        texts(job, model, [painting.views[index].prompt]),
+        texts_of(job, model, [painting.views[index].prompt]),
         [generator],
         [*extensions, painting.controls_of([index]), contact],
         painting.hooks,

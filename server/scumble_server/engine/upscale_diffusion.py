@@ -54,11 +54,11 @@ def add_detail(detail: Detail, enlarged: Tensor) -> Tensor:
     """1 x 3 x H x W -> the same size, 0 to 1. Raises ScumbleError INVALID_RESULT and as :func:`.generate.schedule`
     does, and JobCancelled."""
     job, model, hooks = detail.job, detail.model, detail.hooks
-    canvas = _filled(enlarged, model.scale, job.tiling)
+    canvas = _filled(enlarged, model.multiple, job.tiling)
     cut = _windows(job, model, canvas)
     with detail.timings.stage("encoding"):
         text = text_of(job, model)
-        scheduler, timesteps = schedule(job, model, job.denoising_strength)
+        scheduler, timesteps = schedule(job, model, job.denoising_strength, (cut.rows, cut.columns))
         generators = generators_for(job.seed, 1)
         known = _encoded(detail, canvas, cut)
         noise = draw(known.shape[1:], generators, known.device)
@@ -67,7 +67,7 @@ def add_detail(detail: Detail, enlarged: Tensor) -> Tensor:
         extensions = [*_told_to_paint_all(model, cut), Controls(_active(detail, cut)), preview]
     with detail.timings.stage("denoising"):
         parts = AtOnce(_at_once(model, cut))
-        latents = denoise(model.unet, scheduler, timesteps, latents, text, generators, extensions, hooks, parts, cut)
+        latents = denoise(model.network, scheduler, timesteps, latents, text, generators, extensions, hooks, parts, cut)
     with detail.timings.stage("decoding"):
         painted = _decoded(detail, latents, cut)
     return _in_tone(_emptied(painted, enlarged, job.tiling), enlarged, job.tiling)
@@ -142,16 +142,16 @@ def _active(detail: Detail, cut: Windows) -> list[ActiveControl]:
     scale, tiling = detail.model.scale, detail.job.tiling
     active = []
     for control, (net, image) in zip(detail.job.controls, detail.controls, strict=True):
-        filled = _filled(planes(image), scale, tiling).clamp(0.0, 1.0)
+        filled = _filled(planes(image), detail.model.multiple, tiling).clamp(0.0, 1.0)
         parts = (cut.scaled(scale).split(filled) * 255.0).round().to(torch.uint8)
         pictures = np.ascontiguousarray(parts.permute(0, 2, 3, 1).numpy())
-        active.append(ActiveControl(net, pictures, control.strength, control.start, control.end))
+        active.append(ActiveControl(net, pictures, control.strength, control.start, control.end, control.kind))
     return active
 
 
 def _told_to_paint_all(model: LoadedModel, cut: Windows) -> list[Extension]:
     """UNets made for inpainting see that nothing is to be kept."""
-    if model.unet.config.in_channels == model.latent_channels:
+    if not model.is_for_inpainting:
         return []
     nothing = torch.zeros(1, 3, cut.rows * model.scale, cut.columns * model.scale)
     latents = encode(moments(model, nothing), generators_for(0, 1)).expand(len(cut), -1, -1, -1)

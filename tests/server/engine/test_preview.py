@@ -10,6 +10,7 @@ import torch
 from scumble_server.engine.denoise import Step, _signal
 from scumble_server.engine.extensions.preview import preview_image
 from scumble_server.engine.families.sd15 import LATENT_TO_RGB
+from scumble_server.engine.family import LatentColours
 from scumble_server.engine.samplers import make_scheduler
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -49,7 +50,7 @@ def test_a_cheap_decoder_shows_no_more_than_192_pixels_squared(tiny, size, shown
 
 
 def test_a_costly_decoder_is_replaced_by_a_linear_map(tiny):
-    model = replace(tiny, latent_to_rgb=torch.tensor(LATENT_TO_RGB))
+    model = replace(tiny, colours=LatentColours.of(LATENT_TO_RGB))
     latents = torch.zeros(1, 4, 3, 5)
     assert (preview_image(model, latents) == 128).all()
     latents[0, 3] = -1.0

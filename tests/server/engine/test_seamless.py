@@ -133,7 +133,7 @@ class TestEquivariance:
         def painted(latents):
             scheduler = make_scheduler("ddim", tiny.scheduler_config)
             scheduler.set_timesteps(3)
-            clean = denoise(tiny.unet, scheduler, scheduler.timesteps, latents, text, [], [], Hooks())
+            clean = denoise(tiny.network, scheduler, scheduler.timesteps, latents, text, [], [], Hooks())
             return decode(tiny, clean)[0].astype(int)
 
         with seamless([tiny.unet, tiny.vae], tiling):

@@ -13,6 +13,7 @@ from scumble_server.engine.denoise import AtOnce, Step, Text, _signal, denoise
 from scumble_server.engine.executor import EngineExecutor
 from scumble_server.engine.extensions.shared_attention import SharedAttention, neighbours, shared_attention
 from scumble_server.engine.extensions.synchronise import Synchronise, contact_sheet
+from scumble_server.engine.families.unet import UNet
 from scumble_server.engine.samplers import make_scheduler
 from scumble_server.engine.texture_sequential import _shown
 from scumble_server.engine.texture_views import WorkView, control_images, work_views
@@ -87,8 +88,8 @@ def denoised(scene: Scene, sampler: str, prediction_type: str = "epsilon", until
         extensions.append(Synchronise(plan, SyncSchedule(until=until), range(8), torch.zeros_like(latents)))
     generators = [torch.Generator().manual_seed(index) for index in range(8)]
     text = Text(torch.zeros(1, 1, 1), None, 1.0)
-    unet = Believer(scheduler, believed)
-    return denoise(unet, scheduler, scheduler.timesteps, latents, text, generators, extensions, Hooks())
+    believer = Believer(scheduler, believed)
+    return denoise(UNet(believer), scheduler, scheduler.timesteps, latents, text, generators, extensions, Hooks())
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
@@ -124,7 +125,7 @@ def test_a_batch_in_parts_is_the_same_batch(tiny, scene):
         scheduler.set_timesteps(2)
         generators = [torch.Generator().manual_seed(index) for index in range(5)]
         noisy = latents * scheduler.init_noise_sigma
-        arguments = (tiny.unet, scheduler, scheduler.timesteps, noisy, text, generators, [], Hooks(), at_once)
+        arguments = (tiny.network, scheduler, scheduler.timesteps, noisy, text, generators, [], Hooks(), at_once)
         results.append(denoise(*arguments))
     torch.testing.assert_close(results[1], results[0], atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(results[2], results[0], atol=1e-3, rtol=1e-3)
@@ -163,7 +164,7 @@ class TestSharedAttention:
 
         def at(index: int, images: slice) -> list[list[int]] | None:
             step = Step(index, 10, empty, empty, empty, empty, empty, "epsilon", images=images)
-            sharing.before_unet(step)
+            sharing.before_network(step)
             return sharing.now
 
         assert at(0, slice(None)) == [[0, 1, 2], [1, 0, 2], [2, 1, 0]]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from scumble_shared.tensor import AnyArray, digest_of
 
-from ..denoise import Extension, Residuals, Step, sum_tensors
-from ..family import LoadedControlNet
+from ..denoise import Extension, Residuals, Step, sum_residuals
+from ..family import LoadedControlNet, Shown
 from ..seamless import tiling_now
 
 __all__ = ["ActiveControl", "Controls"]
@@ -18,53 +19,74 @@ __all__ = ["ActiveControl", "Controls"]
 @dataclass(frozen=True, slots=True)
 class ActiveControl:
     """image: uint8 H x W x 3, as large as what is generated, or B x H x W x 3, one for each of a batch.
-    strength, start, end: see scumble_shared.job.Control."""
+    strength, start, end, kind: see scumble_shared.job.Control."""
 
     controlnet: LoadedControlNet
     image: AnyArray
     strength: float
     start: float
     end: float
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Controls that are shown to one ControlNet together, and what it embeds their images as."""
+
+    controlnet: LoadedControlNet
+    controls: Sequence[ActiveControl]
+    conditions: Sequence[torch.Tensor]
+
+    def acts(self, step: Step) -> bool:
+        return any(_acts(control, step) for control in self.controls)
+
+    def residuals(self, step: Step) -> Residuals:
+        shown = [
+            Shown(control.kind, _for_batch(condition, step), control.strength if _acts(control, step) else 0.0)
+            for control, condition in zip(self.controls, self.conditions, strict=True)
+        ]
+        return self.controlnet.run(step, shown)
 
 
 class Controls(Extension):
     """Sums the residuals of all controls that act in a step.
 
-    Outside its part a ControlNet isn't run and zeros stand for what it adds, so the UNet always gets the same inputs
+    Outside its part a ControlNet isn't run and zeros stand for what it adds, so the network always gets the same inputs
     (one graph, where it is compiled).
     """
 
     def __init__(self, controls: Sequence[ActiveControl]) -> None:
-        self._controls = [control for control in controls if control.strength != 0.0]
-        self._conditions = [_condition(control) for control in self._controls]
+        acting = [control for control in controls if control.strength != 0.0]
+        self._runs = [_run(group) for group in _together(acting)]
         self._zeros: Residuals | None = None
 
     def residuals(self, step: Step) -> Residuals | None:
-        acting = [index for index, control in enumerate(self._controls) if _acts(control, step)]
-        if not acting and self._controls:
+        acting = [run for run in self._runs if run.acts(step)]
+        if not acting and self._runs:
             if self._zeros is None:
-                self._zeros = _zeros_like(self._run(0, step))
+                self._zeros = _zeros_like(self._runs[0].residuals(step))
             return self._zeros
-        results = [self._run(index, step) for index in acting]
-        if len(results) <= 1:
-            return results[0] if results else None
-        down = [sum_tensors(parts) for parts in zip(*(result.down for result in results), strict=True)]
-        return Residuals(down, sum_tensors([result.mid for result in results]))
+        return sum_residuals([run.residuals(step) for run in acting])
 
-    def _run(self, index: int, step: Step) -> Residuals:
-        control, condition = self._controls[index], self._conditions[index]
-        if len(condition) > 1:
-            chosen = condition[step.images]
-            condition = chosen.repeat(step.model_input.shape[0] // len(chosen), 1, 1, 1)
-        down, mid = control.controlnet.net(
-            step.model_input,
-            step.timestep,
-            encoder_hidden_states=step.text,
-            controlnet_cond=condition,
-            conditioning_scale=control.strength,
-            return_dict=False,
-        )
-        return Residuals(down, mid)
+
+def _together(controls: Sequence[ActiveControl]) -> list[list[ActiveControl]]:
+    """Those that follow each other and have one ControlNet that takes several."""
+    groups: list[list[ActiveControl]] = []
+    for _, group in groupby(controls, key=lambda control: id(control.controlnet)):
+        same = list(group)
+        groups += [same] if same[0].controlnet.takes_several else [[control] for control in same]
+    return groups
+
+
+def _run(controls: Sequence[ActiveControl]) -> _Run:
+    return _Run(controls[0].controlnet, controls, [_condition(control) for control in controls])
+
+
+def _for_batch(condition: torch.Tensor, step: Step) -> torch.Tensor:
+    if len(condition) == 1:
+        return condition
+    chosen = condition[step.images]
+    return chosen.repeat(step.model_input.shape[0] // len(chosen), *[1] * (condition.ndim - 1))
 
 
 def _acts(control: ActiveControl, step: Step) -> bool:
@@ -73,20 +95,14 @@ def _acts(control: ActiveControl, step: Step) -> bool:
 
 
 def _zeros_like(residuals: Residuals) -> Residuals:
-    return Residuals([torch.zeros_like(part) for part in residuals.down], torch.zeros_like(residuals.mid))
+    return Residuals([None if part is None else torch.zeros_like(part) for part in residuals.parts])
 
 
 @torch.inference_mode()
 def _condition(control: ActiveControl) -> torch.Tensor:
-    """The image as the ControlNet's own embedding, 1 or V x C x h x w. A single one is kept: live mode sends the same
-    picture many times."""
+    """The image as the ControlNet embeds it, 1 or V x ... A single one is kept: live mode sends the same picture many
+    times."""
     controlnet, image = control.controlnet, control.image
     if image.ndim == 4:
-        return torch.cat([_embedded(controlnet, one) for one in image])
-    return controlnet.conditions.get(digest_of(image) + tiling_now(), lambda: _embedded(controlnet, image))
-
-
-def _embedded(controlnet: LoadedControlNet, image: AnyArray) -> torch.Tensor:
-    pixels = torch.from_numpy(image).to(controlnet.net.device).permute(2, 0, 1)[None].float() / 255.0
-    embedding: torch.Tensor = controlnet.embed(pixels.to(controlnet.net.dtype))
-    return embedding
+        return torch.cat([controlnet.condition(one) for one in image])
+    return controlnet.conditions.get(digest_of(image) + tiling_now(), lambda: controlnet.condition(image))

@@ -1,4 +1,4 @@
-"""Inpainting in the loop, for UNets made for it (9 channels) and for all others (4)."""
+"""Inpainting in the loop, for networks made for it and for all others."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ __all__ = ["KeepKnown", "ShowMasked"]
 
 
 class ShowMasked(Extension):
-    """For 9-channel UNets: they see the mask and the image without what is to be repainted, in every step."""
+    """For networks made for it: they see the mask and the image without what is to be repainted, in every step."""
 
     def __init__(self, mask: torch.Tensor, masked_latents: torch.Tensor) -> None:
         """mask: 1 x 1 x h x w, 1 is repainted. masked_latents: B x C x h x w."""
         self._channels = torch.cat([mask.expand(masked_latents.shape[0], -1, -1, -1), masked_latents], dim=1)
 
-    def unet_input(self, step: Step) -> torch.Tensor:
+    def network_input(self, step: Step) -> torch.Tensor:
         channels = self._channels[step.images]
         copies = step.model_input.shape[0] // channels.shape[0]
         return channels.repeat(copies, 1, 1, 1).to(step.model_input.dtype)
 
 
 class KeepKnown(Extension):
-    """For 4-channel UNets: after each step, what the mask keeps is the image again, as noisy as the rest is."""
+    """For all others: after each step, what the mask keeps is the image again, as noisy as the rest is."""
 
     def __init__(
         self, scheduler: Any, timesteps: torch.Tensor, mask: torch.Tensor, known: torch.Tensor, noise: torch.Tensor

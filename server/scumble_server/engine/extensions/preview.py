@@ -11,6 +11,7 @@ from scumble_shared.tensor import AnyArray
 from ...service import JobHooks
 from ..denoise import Extension, Step
 from ..family import LoadedModel
+from ..latents import unscaled
 
 __all__ = ["Preview", "preview_image"]
 
@@ -57,15 +58,16 @@ class Preview(Extension):
 
 
 def preview_image(model: LoadedModel, latents: torch.Tensor) -> AnyArray:
-    """uint8 H x W x 3 of 1 x C x h x w clean latents; by the decoder if it is cheap, else by a linear map."""
-    if model.latent_to_rgb is None:
+    """uint8 H x W x 3 of 1 x C x h x w clean latents; by a decoder if one is cheap, else by a linear map."""
+    decoder = model.vae if model.preview_vae is None else model.preview_vae
+    if model.colours is None or model.preview_vae is not None:
         rows, columns = latents.shape[-2:]
         shrink = min(1.0, (LARGEST_DECODE / (rows * columns)) ** 0.5)
         pooled = F.adaptive_avg_pool2d(latents, (max(1, round(rows * shrink)), max(1, round(columns * shrink))))
-        scaled = (pooled / model.vae.config.scaling_factor).to(model.vae.dtype)
-        colours = model.vae.decode(scaled, return_dict=False)[0].float()
+        scaled = pooled if model.preview_vae is not None else unscaled(model.vae, pooled)
+        colours = decoder.decode(scaled.to(decoder.dtype), return_dict=False)[0].float()
     else:
-        colours = torch.einsum("bchw,cr->brhw", latents, model.latent_to_rgb.to(latents.device))
+        colours = model.colours.picture(latents)
     image = (colours[0].permute(1, 2, 0) * 0.5 + 0.5).nan_to_num(0.5).clamp(0.0, 1.0)
     array: AnyArray = (image * 255.0).round().to(torch.uint8).cpu().numpy()
     return array

@@ -27,8 +27,8 @@ class SharedAttention(Extension):
         self._looked_at = looked_at
         self.now: list[list[int]] | None = None
 
-    def before_unet(self, step: Step) -> None:
-        """Images that aren't shown to the UNet this time are replaced by the one that looks."""
+    def before_network(self, step: Step) -> None:
+        """Images that aren't shown to the network this time are replaced by the one that looks."""
         self.now = None
         if step.index / step.count < SHARE_UNTIL:
             shown = range(len(self._looked_at))[step.images]

@@ -1,0 +1,106 @@
+"""What loading is for every family: components from folders and single files, in words if they don't fit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from diffusers.utils import logging as diffusers_logging
+from safetensors import SafetensorError
+from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
+from transformers.utils import logging as transformers_logging
+
+from ...models.entries import ModelEntry
+from ..device import Device
+
+__all__ = [
+    "CONFIGS",
+    "check_fits",
+    "component",
+    "guarded",
+    "has_cheap_decoder",
+    "options",
+    "scheduler_config",
+    "settle",
+    "trained_as",
+]
+
+CONFIGS = Path(__file__).parents[2] / "models" / "configs"
+"""Configurations of the components, for single files, which carry none; a folder for each family."""
+
+CHEAP_DECODER = 8_000_000
+"""Parameters up to which a decoder is quick enough for previews."""
+
+Loaded = TypeVar("Loaded")
+
+
+def guarded(name: str, load: Callable[[], Loaded]) -> Loaded:
+    """What the libraries say of files that don't fit, as the one error the artist knows."""
+    transformers_logging.disable_progress_bar()
+    diffusers_logging.disable_progress_bar()
+    try:
+        return load()
+    except torch.OutOfMemoryError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise ScumbleError(
+            ErrorCode.MODEL_INVALID,
+            f"{name} can't be loaded: {str(error).splitlines()[0][:200] if str(error) else type(error).__name__}",
+            remedy=Remedy("Choose another model", RemedyAction.CHOOSE_MODEL),
+        ) from error
+
+
+def settle(module: torch.nn.Module, device: Device) -> None:
+    """For inference, on its device. Channels last is as quick or quicker for convolutions, CPUs included."""
+    module.requires_grad_(False).eval().to(device.torch_device)
+    for parameter in module.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+
+def component(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
+    """A component of diffusers from its own folder."""
+    return kind.from_pretrained(folder, torch_dtype=dtype, **options(folder, "diffusion_pytorch_model"))
+
+
+def options(folder: Path, stem: str) -> dict[str, object]:
+    """Only local safetensors; the half-precision variant where it is the only one there."""
+    names = [file.name for file in folder.glob("*.safetensors")]
+    plain = any(name == f"{stem}.safetensors" or name.startswith(f"{stem}-0") for name in names)
+    return {"local_files_only": True, "use_safetensors": True, "variant": None if plain else "fp16"}
+
+
+def scheduler_config(folder: Path) -> Mapping[str, object]:
+    """Of a diffusers folder, or of a folder of configurations."""
+    config: dict[str, object] = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
+    return config
+
+
+def trained_as(entry: ModelEntry, config: Mapping[str, object]) -> Mapping[str, object]:
+    """The scheduler's configuration with what is known of the model beside."""
+    if entry.prediction_type:
+        config = {**config, "prediction_type": entry.prediction_type}
+    if entry.zero_terminal_snr:
+        config = {**config, "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+    return config
+
+
+def has_cheap_decoder(vae: Any) -> bool:
+    return bool(sum(parameter.numel() for parameter in vae.decoder.parameters()) <= CHEAP_DECODER)
+
+
+def check_fits(net: Any, name: str, module: Any, model: str, sizes: tuple[str, ...]) -> None:
+    """Raises ScumbleError MODEL_MISMATCH if one of the ``sizes`` in their configurations differs."""
+    for size in sizes:
+        if _plain(net.config[size]) != _plain(module.config[size]):
+            raise ScumbleError(
+                ErrorCode.MODEL_MISMATCH,
+                f"{name} was made for a model of another size than {model} ({size} differs)",
+            )
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, list | tuple) else value
