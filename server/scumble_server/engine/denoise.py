@@ -15,7 +15,19 @@ import torch
 from ..service import JobHooks
 from ..upscaling.windows import Windows
 
-__all__ = ["FLOW", "AtOnce", "Extension", "Network", "Residuals", "Step", "Text", "denoise", "sum_residuals"]
+__all__ = [
+    "FLOW",
+    "AtOnce",
+    "Extension",
+    "Network",
+    "Residuals",
+    "Step",
+    "Text",
+    "denoise",
+    "signal_of",
+    "step_arguments",
+    "sum_residuals",
+]
 
 FLOW = "flow_prediction"
 """Prediction type of models that were trained on straight lines between image and noise: SD 3, FLUX."""
@@ -152,7 +164,7 @@ def denoise(
     Raises JobCancelled between steps.
     """
     guided = text.negative is not None
-    extra = _step_arguments(scheduler, generators)
+    extra = step_arguments(scheduler, generators)
     shown = latents.shape[0] if windows is None else len(windows)
     embeddings = _halves(text.positive, text.negative, shown)
     pooled = None if text.pooled is None else _halves(text.pooled, text.negative_pooled, shown)
@@ -163,7 +175,7 @@ def denoise(
             index=index,
             count=len(timesteps),
             timestep=timestep,
-            signal=_signal(scheduler, timestep),
+            signal=signal_of(scheduler, timestep),
             latents=latents,
             model_input=scaled.to(network.dtype),
             text=embeddings,
@@ -273,13 +285,16 @@ def _sum(parts: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
     return total
 
 
-def _step_arguments(scheduler: Any, generators: Sequence[torch.Generator]) -> dict[str, object]:
+def step_arguments(scheduler: Any, generators: Sequence[torch.Generator]) -> dict[str, object]:
+    """What ``scheduler.step`` takes besides: generators, if it draws noise at all."""
     takes_generator = "generator" in inspect.signature(scheduler.step).parameters
     return {"generator": list(generators)} if takes_generator else {}
 
 
-def _signal(scheduler: Any, timestep: torch.Tensor) -> torch.Tensor:
-    """From the scheduler's own list of sigmas where it has one: Karras spacing leaves the training schedule."""
+def signal_of(scheduler: Any, timestep: torch.Tensor) -> torch.Tensor:
+    """Part of the image left at the step that comes next, 0-d.
+
+    From the scheduler's own list of sigmas where it has one: Karras spacing leaves the training schedule."""
     if hasattr(scheduler, "sigmas") and len(scheduler.sigmas) == len(scheduler.timesteps) + 1:
         position = scheduler.step_index if scheduler.step_index is not None else scheduler.begin_index or 0
         if scheduler.config.prediction_type == FLOW:
