@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
@@ -30,6 +30,8 @@ from ..models.entries import ControlNetEntry, ModelEntry
 from ..models.index import ModelIndex
 from ..models.scan import scan
 from ..service import JobHooks, Output
+from ..texturing.maps.estimate import Appearance
+from ..texturing.maps.job import Teller, maps_of_pictures
 from .conditioning import ViewBuffers, control_image, view_buffers
 from .device import resolve_device
 from .extensions.controls import ActiveControl
@@ -86,6 +88,7 @@ class EngineExecutor:
         timings = Timings()
         with timings.stage("loading"):
             make_scheduler(job.sampler, {})  # an unknown name is refused before anything is loaded
+            teller = self._teller(job, hooks)
             entry, nets = self._entries(job)
             model = self._resident.model(entry, hooks)
             loaded = [self._resident.controlnet(net, model, hooks, i) for i, net in enumerate(nets)]
@@ -98,16 +101,20 @@ class EngineExecutor:
             ]
         hooks.check_cancelled()
         results = generate(job, model, controls, tensors, hooks, timings)
-        return Output(
-            {f"image/{index}": image for index, image in enumerate(results)},
-            self._provenance(entry, nets, timings),
-        )
+        made: dict[str, AnyArray] = {f"image/{index}": image for index, image in enumerate(results)}
+        facts: dict[str, object] = {}
+        if job.maps:
+            with timings.stage("maps"):
+                maps, facts = maps_of_pictures(job, results, teller, hooks)
+                made |= maps
+        return Output(made, {**self._provenance(entry, nets, timings), **facts})
 
     def _texture(self, job: TextureJob, tensors: Mapping[Digest, AnyArray], hooks: JobHooks) -> Output:
         from .texture import Loaded, texture
 
         make_scheduler(job.sampler, {})
         timings = Timings()
+        teller = self._teller(job, hooks)
         entry, nets = self._entries(job)
 
         def load() -> Loaded:
@@ -116,7 +123,7 @@ class EngineExecutor:
 
         # Geometry needs float64, which Apple's GPUs don't have.
         device = self._device.torch_device if self._device.torch_device.type == "cuda" else torch.device("cpu")
-        results, facts = texture(job, tensors, load, device, hooks, timings)
+        results, facts = texture(job, tensors, load, device, hooks, timings, teller)
         return Output(results, {**self._provenance(entry, nets, timings), **facts})
 
     def _upscale(self, job: UpscaleJob, tensors: Mapping[Digest, AnyArray], hooks: JobHooks) -> Output:
@@ -161,6 +168,17 @@ class EngineExecutor:
         """The model and its ControlNets."""
         return self._known(lambda index: _entries(index, job))
 
+    def _teller(self, job: GenerateJob | ProjectJob | TextureJob, hooks: JobHooks) -> Teller | None:
+        """Who makes the job's maps, but for the built-in estimator; loaded when it is asked."""
+        entry = self._known(lambda index: index.estimator(job.map_estimator))
+        if entry is None or not set(job.maps) & set(entry.maps):
+            return None
+
+        def appearances(pictures: Sequence[AnyArray]) -> list[Appearance]:
+            return self._resident.estimator(entry, hooks).appearances(pictures, hooks)
+
+        return Teller(entry.id, entry.maps, appearances)
+
     def _known(self, find: Callable[[ModelIndex], Found]) -> Found:
         """What isn't known may have come since, so the folders are looked through."""
         try:
@@ -178,7 +196,7 @@ class EngineExecutor:
     def _project(self, job: ProjectJob, tensors: Mapping[Digest, AnyArray], hooks: JobHooks) -> Output:
         from ..texturing.project import run_project
 
-        return run_project(job, tensors, self._device.torch_device, hooks)
+        return run_project(job, tensors, self._device.torch_device, hooks, self._teller(job, hooks))
 
 
 def _entries(index: ModelIndex, job: GenerateJob | TextureJob | UpscaleJob) -> tuple[ModelEntry, list[ControlNetEntry]]:

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
 
-from ..models.entries import ControlNetEntry, ModelEntry, UpscalerEntry
+from ..models.entries import ControlNetEntry, EstimatorEntry, ModelEntry, UpscalerEntry
 from ..models.library import lease
 from ..service import JobHooks
 from ..upscaling.halo import Network
@@ -18,12 +18,14 @@ from .cache import Cache
 from .device import Device
 from .families import family_of
 from .family import LoadedControlNet, LoadedModel
+from .marigold import Marigold, load_marigold
 
 __all__ = ["ResidentModels"]
 
 MODELS_KEPT = 1
 CONTROLNETS_KEPT = 4
 UPSCALERS_KEPT = 1
+ESTIMATORS_KEPT = 1
 
 Loaded = TypeVar("Loaded")
 
@@ -44,6 +46,7 @@ class ResidentModels:
         self._models: Cache[Path, _Held[LoadedModel]] = Cache(MODELS_KEPT, _release)
         self._controlnets: Cache[tuple[Path, Path], _Held[LoadedControlNet]] = Cache(CONTROLNETS_KEPT, _release)
         self._upscalers: Cache[Path, _Held[Network]] = Cache(UPSCALERS_KEPT, _release)
+        self._estimators: Cache[Path, _Held[Marigold]] = Cache(ESTIMATORS_KEPT, _release)
 
     def model(self, entry: ModelEntry, hooks: JobHooks) -> LoadedModel:
         """Loaded if it isn't yet; what was loaded before it goes.
@@ -86,6 +89,16 @@ class ResidentModels:
                 return _Held(load_network(entry.path, entry.name, self._device.torch_device), stack.pop_all())
 
         return self._upscalers.get(entry.path, load).loaded
+
+    def estimator(self, entry: EstimatorEntry, hooks: JobHooks) -> Marigold:
+        """Raises ScumbleError MODEL_INVALID, or IN_USE."""
+
+        def load() -> _Held[Marigold]:
+            hooks.progress("loading")
+            with _leased(entry.path, "job.map_estimator") as stack:
+                return _Held(load_marigold(entry, self._device), stack.pop_all())
+
+        return self._estimators.get(entry.path, load).loaded
 
 
 def _leased(path: Path, field: str) -> ExitStack:

@@ -20,6 +20,7 @@ from ..texturing.color import linear_to_srgb, srgb_to_linear
 from ..texturing.dilate import nearest_filled, padding
 from ..texturing.fuse import FuseOptions, ViewImage
 from ..texturing.halo import without_halos
+from ..texturing.maps.job import Teller, maps_of_textures
 from ..texturing.mesh import Mesh, to_tensor
 from ..texturing.raster import rasterise
 from ..texturing.views import render_geometry
@@ -48,10 +49,12 @@ def texture(
     device: torch.device,
     hooks: JobHooks,
     timings: Timings,
+    teller: Teller | None = None,
 ) -> tuple[dict[str, AnyArray], dict[str, object]]:
     """The job's results and facts for its provenance, as documented there.
 
-    load: called only if there is something to generate. device: for geometry. Raises ScumbleError SCENE for meshes
+    load: called only if there is something to generate. device: for geometry. teller: who makes maps, if it isn't the
+    built-in estimator. Raises ScumbleError SCENE for meshes
     that can't be painted on or seen, INVALID_FIELD for tensors that aren't what they should be, INVALID_RESULT, and
     JobCancelled.
     """
@@ -83,8 +86,15 @@ def texture(
         facts.update(how)
     with timings.stage("fusing"):
         results: dict[str, AnyArray] = {f"view/{index}": pictures[index] for index in range(len(views))}
-        textures, found = _fused(job, meshes, bases, views, pictures, hooks)
+        images = [_view_image(meshes, view, pictures[index]) for index, view in enumerate(views)]
+        textures, found = _fused(job, meshes, bases, images, hooks)
     facts["meshes"] = found
+    if job.maps:
+        with timings.stage("maps"):
+            those = [pictures[index] for index in range(len(views))]
+            maps, told = maps_of_textures(job, tensors, meshes, images, those, textures, teller, hooks)
+            textures |= maps
+            facts |= told
     return {**results, **textures}, facts
 
 
@@ -136,12 +146,10 @@ def _fused(
     job: TextureJob,
     meshes: Sequence[Mesh],
     bases: Sequence[Tensor | None],
-    views: Sequence[WorkView],
-    pictures: Mapping[int, AnyArray],
+    images: Sequence[ViewImage],
     hooks: JobHooks,
 ) -> tuple[dict[str, AnyArray], dict[str, object]]:
     """Textures and weights by result name, and what is known of each texture."""
-    images = [_view_image(meshes, view, pictures[index]) for index, view in enumerate(views)]
     options = FuseOptions(angle_exponent=job.angle_exponent)
     results: dict[str, AnyArray] = {}
     facts: dict[str, object] = {}

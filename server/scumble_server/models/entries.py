@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["ControlNetEntry", "ModelEntry", "UnusableEntry", "UpscalerEntry"]
+__all__ = ["ControlNetEntry", "EstimatorEntry", "ModelEntry", "UnusableEntry", "UpscalerEntry"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,16 @@ class UpscalerEntry:
 
     id: str
     name: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class EstimatorEntry:
+    """A diffusers folder that tells maps of a material from a picture. maps: of ``scumble_shared.job.MAPS``."""
+
+    id: str
+    name: str
+    maps: tuple[str, ...]
     path: Path
 
 

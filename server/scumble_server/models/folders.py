@@ -9,7 +9,7 @@ from .detect import FAMILY_BY_CONTEXT, Weights
 from .manifest import read_json
 from .safetensors_header import BadFileError, read_header
 
-__all__ = ["is_controlnet_folder", "is_model_folder", "read_controlnet_folder", "read_model_folder"]
+__all__ = ["check_weights", "is_controlnet_folder", "is_model_folder", "read_controlnet_folder", "read_model_folder"]
 
 COMPONENTS = ("unet", "vae", "text_encoder")
 SIZE_AND_CROP = "text_time"
@@ -34,7 +34,7 @@ def read_model_folder(folder: Path) -> Weights:
     """Raises BadFileError if a component is missing, damaged or not of a known kind."""
     pipeline = str(read_json(folder / "model_index.json").get("_class_name", ""))
     for component in COMPONENTS:
-        _check_weights(folder / component, component)
+        check_weights(folder / component, component)
     if not (folder / "tokenizer").is_dir():
         raise BadFileError("the folder tokenizer is missing")
     unet = read_json(folder / "unet" / "config.json")
@@ -59,7 +59,7 @@ def read_controlnet_folder(folder: Path) -> Weights:
         raise BadFileError(f"a {config.get('_class_name')} is nothing this version can run")
     if config.get("global_pool_conditions"):
         raise BadFileError("a ControlNet that takes style, not shape; this version can't run it")
-    _check_weights(folder, folder.name)
+    check_weights(folder, folder.name)
     return Weights("controlnet", "sdxl" if config.get("addition_embed_type") == SIZE_AND_CROP else _family(config))
 
 
@@ -69,7 +69,8 @@ def _family(config: Mapping[str, object]) -> str:
     return family if config.get("block_out_channels") == FULL_SIZE and family else "sd15-custom"
 
 
-def _check_weights(folder: Path, name: str) -> None:
+def check_weights(folder: Path, name: str) -> None:
+    """Raises BadFileError unless a component's weights are there, whole and safe to open."""
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         if any(folder.glob("*.bin")):

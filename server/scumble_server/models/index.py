@@ -5,11 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
-from scumble_shared.job import CONTROL_KINDS, SAMPLERS
-from scumble_shared.messages import Capabilities, ControlNetInfo, ModelInfo, UnusableModel, UpscalerInfo
+from scumble_shared.job import BUILT_IN_ESTIMATOR, CONTROL_KINDS, MAPS, SAMPLERS
+from scumble_shared.messages import (
+    Capabilities,
+    ControlNetInfo,
+    MapEstimatorInfo,
+    ModelInfo,
+    UnusableModel,
+    UpscalerInfo,
+)
 
 from .detect import family_name
-from .entries import ControlNetEntry, ModelEntry, UnusableEntry, UpscalerEntry
+from .entries import ControlNetEntry, EstimatorEntry, ModelEntry, UnusableEntry, UpscalerEntry
 
 __all__ = ["TASKS", "ModelIndex"]
 
@@ -24,6 +31,7 @@ class ModelIndex:
     controlnets: tuple[ControlNetEntry, ...] = ()
     unusable: tuple[UnusableEntry, ...] = ()
     upscalers: tuple[UpscalerEntry, ...] = ()
+    estimators: tuple[EstimatorEntry, ...] = ()
 
     def capabilities(self, device: str) -> Capabilities:
         """What clients are told. device: how the worker's device is called, "" while it isn't known."""
@@ -35,6 +43,10 @@ class ModelIndex:
             controlnets=tuple(ControlNetInfo(c.id, c.name, c.family, c.kinds) for c in self.controlnets),
             unusable=tuple(UnusableModel(entry.id, entry.name, entry.reason) for entry in self.unusable),
             upscalers=tuple(UpscalerInfo(entry.id, entry.name) for entry in self.upscalers),
+            map_estimators=(
+                MapEstimatorInfo(BUILT_IN_ESTIMATOR, "Built-in", MAPS),
+                *(MapEstimatorInfo(entry.id, entry.name, entry.maps) for entry in self.estimators),
+            ),
         )
 
     def model(self, model_id: str) -> ModelEntry:
@@ -77,6 +89,16 @@ class ModelIndex:
             if entry.id == upscaler_id:
                 return entry
         raise self._no_such(upscaler_id, "upscaler", "job.upscaler", Remedy("Choose another way to enlarge"))
+
+    def estimator(self, estimator_id: str) -> EstimatorEntry | None:
+        """None for the built-in one. Raises ScumbleError MODEL_MISSING or MODEL_INVALID."""
+        if estimator_id == BUILT_IN_ESTIMATOR:
+            return None
+        for entry in self.estimators:
+            if entry.id == estimator_id:
+                return entry
+        remedy = Remedy("Use the built-in estimator")
+        raise self._no_such(estimator_id, "estimator of maps", "job.map_estimator", remedy)
 
     def _info(self, model: ModelEntry) -> ModelInfo:
         return ModelInfo(

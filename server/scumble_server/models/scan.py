@@ -12,9 +12,10 @@ from scumble_shared.runtime import models_dir
 
 from .builtin import SEEDED_MANIFEST, builtin_folder
 from .detect import Weights, detect, family_name
-from .entries import ControlNetEntry, ModelEntry, UnusableEntry, UpscalerEntry
+from .entries import ControlNetEntry, EstimatorEntry, ModelEntry, UnusableEntry, UpscalerEntry
 from .folders import is_controlnet_folder, is_model_folder, read_controlnet_folder, read_model_folder
 from .index import ModelIndex
+from .intrinsics import is_estimator_folder, read_estimator_folder
 from .manifest import MANIFEST_NAME, Manifest, parse_manifest, read_json
 from .safetensors_header import BadFileError, read_header
 from .upscalers import can_run_upscalers
@@ -57,6 +58,7 @@ def scan(model_dirs: tuple[Path, ...] = (), builtin: bool = True) -> ModelIndex:
         tuple(collector.controlnets),
         tuple(collector.unusable),
         tuple(collector.upscalers),
+        tuple(collector.estimators),
     )
 
 
@@ -66,6 +68,7 @@ class _Collector:
         self.controlnets: list[ControlNetEntry] = []
         self.unusable: list[UnusableEntry] = []
         self.upscalers: list[UpscalerEntry] = []
+        self.estimators: list[EstimatorEntry] = []
         self._ids = {DEFAULT_MODEL}
 
     def add_builtin(self, folder: Path) -> None:
@@ -83,6 +86,11 @@ class _Collector:
         name = path.stem if path.is_file() else path.name
         entry_id = self._unique_id(name)
         try:
+            if is_estimator_folder(path):
+                manifest = parse_manifest(read_json(path / MANIFEST_NAME))
+                maps = read_estimator_folder(path)
+                self.estimators.append(EstimatorEntry(entry_id, manifest.name or name, maps, path))
+                return
             weights, manifest = _read(path)
             if weights.role == "upscaler":
                 self._add_upscaler(path, entry_id, manifest.name or name)

@@ -16,7 +16,9 @@ from ..service import JobHooks, Output
 from .base import Base, load_bases, opacity, painted
 from .color import linear_light
 from .dilate import nearest_filled, padding
+from .fuse import ViewImage
 from .halo import without_halos
+from .maps.job import Teller, maps_of_textures
 from .mesh import Mesh, load_meshes, no_area, to_tensor
 from .raster import TexelMap, rasterise
 from .render import facing_viewer, render_view
@@ -33,9 +35,15 @@ FADE = (0.06, 0.2)
 
 
 def run_project(
-    job: ProjectJob, tensors: Mapping[Digest, AnyArray], device: torch.device | str, hooks: JobHooks
+    job: ProjectJob,
+    tensors: Mapping[Digest, AnyArray],
+    device: torch.device | str,
+    hooks: JobHooks,
+    teller: Teller | None = None,
 ) -> Output:
     """Do a :class:`ProjectJob`; results as documented there.
+
+    teller: who makes maps, if it isn't the built-in estimator.
 
     Raises ScumbleError: INVALID_FIELD for tensors whose shapes don't fit the job, SCENE for meshes that can't be
     painted on (no faces, no usable UVs, scaled to nothing).
@@ -56,7 +64,12 @@ def run_project(
         results[f"weight/{mesh.texture_name}"] = weight.cpu().numpy()
         facts[mesh.texture_name] = fact
         hooks.progress("projecting", number + 1, len(meshes), (number + 1) / len(meshes))
-    return Output(results, {"meshes": facts, "seconds": round(time.perf_counter() - started, 4)})
+    told: dict[str, object] = {}
+    if job.maps:
+        shown = [ViewImage(view, image[:, :3])]
+        maps, told = maps_of_textures(job, tensors, meshes, shown, [tensors[job.image]], results, teller, hooks)
+        results |= maps
+    return Output(results, {"meshes": facts, **told, "seconds": round(time.perf_counter() - started, 4)})
 
 
 def _image(array: AnyArray, device: torch.device | str) -> Tensor:

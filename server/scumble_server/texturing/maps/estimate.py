@@ -57,6 +57,12 @@ class Appearance:
     roughness: Tensor | None = None
     metallic: Tensor | None = None
 
+    def to(self, device: torch.device) -> Appearance:
+        albedo, roughness, metallic = (
+            None if values is None else values.to(device) for values in (self.albedo, self.roughness, self.metallic)
+        )
+        return Appearance(albedo, roughness, metallic)
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -79,6 +85,8 @@ def estimate(
     for view in views:
         check()
         pictures.append(picture_of(meshes, view))
+    if appearances is not None:
+        appearances = [appearance.to(meshes[0].device) for appearance in appearances]
     evens, albedos = _without_light(pictures, appearances)
     check()
     sides = sorted(picture.footprint * max(picture.trust.shape) for picture in pictures)

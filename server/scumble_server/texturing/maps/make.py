@@ -94,11 +94,19 @@ def _fill(
     spread = [EVEN, ROUGHNESS, METALLIC, *range(COLOUR.start, len(channels[0]))]
     colours = [values[spread] for values in channels]
     trusts = fill_unseen(surfaces, colours, weights, check)
-    for values, colour, trust in zip(channels, colours, trusts, strict=True):
+    for surface, values, colour, trust in zip(surfaces, channels, colours, trusts, strict=True):
         values[spread] = colour
         values[HEIGHT : SLOPE.stop] = (values[HEIGHT : SLOPE.stop] - NEUTRAL) * trust + NEUTRAL
         values[CAVITY] = (values[CAVITY] - 1.0) * trust + 1.0
         if plain:
-            for channel, value in ((EVEN, 1.0), (ROUGHNESS, PLAIN.roughness), (METALLIC, PLAIN.metallic)):
-                values[channel][trust == 0.0] = value
+            _make_plain(surface, values, trust)
     return trusts
+
+
+def _make_plain(surface: Surface, values: Tensor, trust: Tensor) -> None:
+    """What lies farther from what is seen than filtering reaches."""
+    size = surface.texels.size
+    near = trust > 0.0
+    near[nearest_filled(near.view(size, size), 2 * padding(size), repeats=surface.texels.repeats)[0]] = True
+    for channel, value in ((EVEN, 1.0), (ROUGHNESS, PLAIN.roughness), (METALLIC, PLAIN.metallic)):
+        values[channel][~near] = value
