@@ -26,6 +26,7 @@ from websockets.typing import Subprotocol
 
 from .address import Address
 from .addressing import addressed
+from .masking import QuickConnection
 from .outbox import Outbox
 
 __all__ = ["Addressed", "Arrival", "Link", "LinkEvent", "Lost"]
@@ -229,6 +230,7 @@ def _opened(address: Address) -> ClientConnection:
             open_timeout=OPEN_TIMEOUT,
             close_timeout=CLOSE_TIMEOUT,
             max_size=DEFAULT_LIMITS.message_bytes,
+            create_connection=QuickConnection,
             ssl=pinned_context(address.fingerprint) if address.fingerprint else None,
         )
     except InvalidStatus as error:

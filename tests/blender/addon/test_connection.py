@@ -107,6 +107,26 @@ def test_a_token_is_never_printed(part):
     assert "secret" not in repr(part("connection.address").Address("ws://127.0.0.1:1", "secret"))
 
 
+# --- what goes out ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 4, 65535, 65536, 65537, 300_002])
+def test_frames_are_masked_as_websockets_would(part, monkeypatch, size):
+    """Down to the byte, of a frame of any size, whatever kind of buffer it is in."""
+    from websockets.frames import Frame, Opcode
+    from websockets.protocol import CLIENT, Protocol, State
+
+    masking = part("connection.masking")
+    monkeypatch.setattr("secrets.token_bytes", lambda count: bytes(range(201, 201 + count)))
+    content = np.random.default_rng(size).bytes(size)
+    plain, quick = Protocol(CLIENT, state=State.OPEN), Protocol(CLIENT, state=State.OPEN)
+    masking.mask_with_numpy(quick)
+    for data in (content, bytearray(content), memoryview(content)):
+        plain.send_frame(Frame(Opcode.BINARY, data))
+        quick.send_frame(Frame(Opcode.BINARY, data))
+    assert b"".join(quick.data_to_send()) == b"".join(plain.data_to_send())
+
+
 # --- the server's process ---------------------------------------------------------------------------
 
 
