@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,9 @@ __all__ = ["DrawnSurface", "GpuPath", "RawGeometry"]
 
 SCENES_KEPT = 4
 TARGETS_KEPT = 4
+
+EMPTY = (int(np.float32(np.inf).view(np.uint32)), 0, 0)
+"""What the shader's targets hold where nothing is hit."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,35 +147,44 @@ class _Target:
 
     def __init__(self, width: int, height: int) -> None:
         self._size = (width, height)
-        self._normal_depth = gpu.types.GPUTexture(self._size, format="RGBA32F")
-        self._ids = gpu.types.GPUTexture(self._size, format="R32F")
+        self._colors = [gpu.types.GPUTexture(self._size, format="R32UI") for _ in EMPTY]
         self._z = gpu.types.GPUTexture(self._size, format="DEPTH_COMPONENT32F")
-        self._normal_depth_pixels = np.zeros((height, width, 4), np.float32)
-        self._id_pixels = np.zeros((height, width, 1), np.float32)
+        self._pixels = [np.zeros((height, width), np.uint32) for _ in EMPTY]
 
     def framebuffer(self) -> gpu.types.GPUFrameBuffer:
         """Made anew each time: it belongs to the window that Blender draws in now, unlike all else on the GPU."""
-        return gpu.types.GPUFrameBuffer(depth_slot=self._z, color_slots=[self._normal_depth, self._ids])
+        return gpu.types.GPUFrameBuffer(depth_slot=self._z, color_slots=self._colors)
 
     def clear(self, framebuffer: gpu.types.GPUFrameBuffer) -> None:
-        self._normal_depth.clear(format="FLOAT", value=(0.0, 0.0, 0.0, float("inf")))
-        self._ids.clear(format="FLOAT", value=(0.0,))
+        for color, value in zip(self._colors, EMPTY, strict=True):
+            color.clear(format="UINT", value=(value,))
         framebuffer.clear(depth=1.0)
 
     def read(self, framebuffer: gpu.types.GPUFrameBuffer) -> None:
-        for slot, pixels in enumerate((self._normal_depth_pixels, self._id_pixels)):
-            into = gpu.types.Buffer("FLOAT", pixels.shape, pixels)
-            framebuffer.read_color(0, 0, *self._size, pixels.shape[2], slot, "FLOAT", data=into)
+        for slot, pixels in enumerate(self._pixels):
+            into = gpu.types.Buffer("UINT", pixels.shape, pixels)
+            framebuffer.read_color(0, 0, *self._size, 1, slot, "UINT", data=into)
 
     def unpack(self, shown: list[ShownSurface]) -> RawGeometry:
         """Blender's rows start at the bottom; they are turned here, once."""
-        pixels = self._normal_depth_pixels[::-1]
+        depth, normal_xy, rest = (pixels[::-1] for pixels in self._pixels)
+        normal = np.zeros((*depth.shape, 3), np.uint16)
+        # One channel after the other: numpy is slow over rows of two.
+        normal[..., 0], normal[..., 1] = _halves(normal_xy)
+        normal[..., 2], object_id = _halves(rest)
         return RawGeometry(
-            depth=np.ascontiguousarray(pixels[..., 3]),
-            normal=pixels[..., :3].astype(np.float16, order="C"),
-            object_id=self._id_pixels[::-1, :, 0].astype(np.uint16, order="C"),
+            depth=np.ascontiguousarray(depth).view(np.float32),
+            normal=normal.view(np.float16),
+            object_id=np.ascontiguousarray(object_id),
             shown=shown,
         )
+
+
+def _halves(words: NDArray[np.uint32]) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+    """The lower and the upper 16 bits, as views."""
+    parts = words.view(np.uint16).reshape(*words.shape, 2)
+    lower = int(sys.byteorder == "big")
+    return parts[..., lower], parts[..., 1 - lower]
 
 
 def _build(thing: bpy.types.Object) -> gpu.types.GPUBatch | None:

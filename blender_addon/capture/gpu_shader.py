@@ -30,17 +30,32 @@ void main()
 """
 
 _FRAGMENT = """
+/* The bits of a number in [-1, 1] as a half float, rounded to the nearest, ties to even, as numpy does. */
+uint half_bits(float value)
+{
+  uint bits = floatBitsToUint(value);
+  uint magnitude = bits & 0x7fffffffu;
+  uint rounded = magnitude < 0x38800000u ?
+      uint(roundEven(uintBitsToFloat(magnitude) * 16777216.0)) :
+      (magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13u) & 1u)) >> 13u;
+  return ((bits >> 16u) & 0x8000u) | rounded;
+}
+
 void main()
 {
   float facing = (gl_FrontFacing ? 1.0 : -1.0) * id_and_side.y;
-  normal_and_depth = vec4(normalize(surface.xyz) * facing, surface.w);
-  object_id = id_and_side.x;
+  vec3 normal = normalize(surface.xyz) * facing;
+  depth_bits = floatBitsToUint(surface.w);
+  normal_bits = half_bits(normal.x) | (half_bits(normal.y) << 16u);
+  rest_bits = half_bits(normal.z) | (uint(id_and_side.x + 0.5) << 16u);
 }
 """
 
 
 def geometry_shader() -> gpu.types.GPUShader:
-    """Compiles it. Outputs: slot 0 RGBA32F view-space normal and planar depth, slot 1 R32F object id.
+    """Compiles it. It writes the very bits that buffers have, so that nothing has to be converted after it is read.
+    Outputs, R32UI each, as Blender can read whole numbers from targets of one channel alone: slot 0 the planar depth, a
+    float; slot 1 x and y of the view-space normal, half floats, x in the lower bits; slot 2 its z, and the object's id.
 
     Vertices carry ``position`` and ``normal``; everything about the object comes from the block ``instances``, at
     ``first`` plus the instance's number. ``id_and_side.y`` is -1 for mirrored objects, whose front faces wind the other
@@ -58,8 +73,9 @@ def geometry_shader() -> gpu.types.GPUShader:
     info.push_constant("MAT4", "projection")
     info.push_constant("INT", "first")
     info.vertex_out(between)
-    info.fragment_out(0, "VEC4", "normal_and_depth")
-    info.fragment_out(1, "FLOAT", "object_id")
+    info.fragment_out(0, "UINT", "depth_bits")
+    info.fragment_out(1, "UINT", "normal_bits")
+    info.fragment_out(2, "UINT", "rest_bits")
     info.vertex_source(_VERTEX)
     info.fragment_source(_FRAGMENT)
     return gpu.shader.create_from_info(info)

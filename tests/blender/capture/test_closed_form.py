@@ -55,6 +55,19 @@ def test_a_plane_has_the_depth_of_its_rays(method, lens, size):
     assert (frame.object_id[~hit] == 0).all()
 
 
+@pytest.mark.parametrize("angle", [0.0, 1e-5, 3e-4, 0.2, 1.0])
+def test_normals_are_the_nearest_half_floats(gpu, angle):
+    """Zeros and the smallest numbers that a half float has among them."""
+    plane = scenes.add_plane(4.0, Matrix.Rotation(angle, 4, (1, 2, 0)))
+    scenes.add_camera(type="ORTHO", ortho_scale=1.0)
+    frame = capture_still(gpu, width=16, height=16)
+    exact = frame.camera.view_matrix[:3, :3] @ np.array(plane.matrix_world.to_3x3() @ Vector((0, 0, 1)))
+    exact *= np.sign(exact[2])
+    found = frame.normal.reshape(-1, 3)
+    half_a_step = 0.5 * np.spacing(np.abs(exact).astype(np.float16)).astype(np.float64)
+    assert (np.abs(found.astype(np.float64) - exact) <= half_a_step + 1e-6).all()
+
+
 def test_the_camera_projects_as_blender_does(method, lens):
     thing = scenes.add_camera(**lens)
     scenes.add_plane()

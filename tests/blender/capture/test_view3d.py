@@ -14,8 +14,9 @@ from blender_addon import capture
 
 
 @pytest.fixture
-def view():
+def view(gpu_ready):
     """The 3D viewport of the factory layout: its area, region and space."""
+    assert capture.gpu_available()  # in background, updating a viewport before the GPU is started ends the process
     area = next(area for area in bpy.context.window.screen.areas if area.type == "VIEW_3D")
     region = next(region for region in area.regions if region.type == "WINDOW")
     space = area.spaces.active
