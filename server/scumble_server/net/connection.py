@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from scumble_shared.codec import Assembler, Codecs, decode_binary, encode_frames, encode_text
 from scumble_shared.errors import ScumbleError
@@ -30,6 +32,9 @@ CLOSE_INTERNAL_ERROR = 1011
 CLOSE_NOT_IDENTIFIED = 4001
 CLOSE_TOO_SLOW = 4008
 INBOX_FRAMES = 16
+UPLOADS_AHEAD = 4
+"""Uploads of one client that are checked at the same time."""
+
 THREAD_BYTES = 256 * 1024
 """Work on more bytes than this would hold up other connections, so it goes to a thread."""
 
@@ -60,6 +65,7 @@ class Connection:
         self.session = make_session(self._mailbox)
         self._inbox: asyncio.Queue[ClientMessage | bytes] = asyncio.Queue(INBOX_FRAMES)
         self._assembler = Assembler(limits)
+        self._uploads: deque[asyncio.Task[None]] = deque()  # those in threads; each ends after those before it
 
     async def run(self) -> None:
         self.session.open()
@@ -73,6 +79,7 @@ class Connection:
                 await self._websocket.close(CLOSE_INTERNAL_ERROR)
         finally:
             overdue.cancel()
+            tasks += self._uploads
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -109,6 +116,7 @@ class Connection:
             if isinstance(item, bytes):
                 await self._upload(item)
                 continue
+            await self._wait_for_uploads(0)
             if self.session.needs_look(item):
                 await self._look_for_models()
             self.session.handle(item)
@@ -117,17 +125,40 @@ class Connection:
                 self._looking = asyncio.ensure_future(self._look_for_models())
 
     async def _upload(self, data: bytes) -> None:
+        """A large one is checked in a thread while the next one travels; a message that follows waits for it."""
         try:
             whole = self._assembler.feed(data)
-            if whole is None:
-                return
+        except ScumbleError as error:
+            await self._wait_for_uploads(0)
+            self.session.report(error)
+            return
+        if whole is None:
+            return
+        if len(whole) <= THREAD_BYTES:
+            await self._wait_for_uploads(0)
+            self._keep(partial(self._unpack, whole))
+            return
+        await self._wait_for_uploads(UPLOADS_AHEAD - 1)
+        before = self._uploads[-1] if self._uploads else None
+        self._uploads.append(asyncio.create_task(self._check(whole, before)))
 
-            heavy = len(whole) > THREAD_BYTES
-            tensors = await asyncio.to_thread(self._unpack, whole) if heavy else self._unpack(whole)
+    async def _check(self, whole: bytes | memoryview, before: asyncio.Task[None] | None) -> None:
+        checking = asyncio.ensure_future(asyncio.to_thread(self._unpack, whole))
+        await asyncio.wait([checking] if before is None else [checking, before])
+        self._keep(checking.result)
+
+    def _keep(self, unpacked: Callable[[], list[CheckedTensor]]) -> None:
+        try:
+            tensors = unpacked()
         except ScumbleError as error:
             self.session.report(error)
         else:
             self.session.store(tensors)
+
+    async def _wait_for_uploads(self, left: int) -> None:
+        """Until no more than ``left`` are still being checked."""
+        while len(self._uploads) > left:
+            await self._uploads.popleft()
 
     def _unpack(self, whole: bytes | memoryview) -> list[CheckedTensor]:
         return check_upload(decode_binary(whole, ClientMessage, self._limits, self._codecs))

@@ -189,6 +189,20 @@ class TestLargeThings:
             server.on_loop(server.desk.step)
             assert wire.until(Cancelled) == Cancelled("j", 2)
 
+    def test_a_job_waits_for_all_that_was_sent_before_it_and_a_bad_upload_spoils_no_other(self, wire):
+        """Each is large enough to be checked beside the others."""
+        views = [np.full((400, 400, 3), number, np.uint8) for number in range(6)]
+        for number, view in enumerate(views):
+            wire.upload(view, digest="0" * 64 if number == 2 else None)
+        wire.send(*(Submit(f"job-{number}", job(init_image=digest_of(view), width=400, height=400))
+                    for number, view in enumerate(views)))  # fmt: skip
+        told = [wire.receive()]
+        while told[-1].type != "need_tensors":
+            told.append(wire.receive())
+        assert (told[0].type, told[0].error.field) == ("problem", "tensors[0].digest")
+        assert [message.job_id for message in told if isinstance(message, Accepted)] == ["job-0", "job-1"]
+        assert (told[-1].job_id, told[-1].digests) == ("job-2", (digest_of(views[2]),))
+
 
 class TestCodecNegotiation:
     """On this machine tensors always travel raw; a session for another machine is in test_session.py."""
