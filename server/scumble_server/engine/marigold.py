@@ -59,7 +59,7 @@ def load_marigold(entry: EstimatorEntry, device: Device) -> Marigold:
         from diffusers import MarigoldIntrinsicsPipeline
 
         pipeline = MarigoldIntrinsicsPipeline.from_pretrained(
-            entry.path, torch_dtype=device.dtype, **options(entry.path / "unet", "diffusion_pytorch_model")
+            entry.path, dtype=device.dtype, **options(entry.path / "unet", "diffusion_pytorch_model")
         )
         pipeline.set_progress_bar_config(disable=True)
         return Marigold(entry, pipeline.to(device.torch_device))

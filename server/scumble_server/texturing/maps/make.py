@@ -107,6 +107,6 @@ def _make_plain(surface: Surface, values: Tensor, trust: Tensor) -> None:
     """What lies farther from what is seen than filtering reaches."""
     size = surface.texels.size
     near = trust > 0.0
-    near[nearest_filled(near.view(size, size), 2 * padding(size), repeats=surface.texels.repeats)[0]] = True
+    near[nearest_filled(near.view(size, size), 2 * padding(size), repeats=False)[0]] = True
     for channel, value in ((EVEN, 1.0), (ROUGHNESS, PLAIN.roughness), (METALLIC, PLAIN.metallic)):
         values[channel][~near] = value
