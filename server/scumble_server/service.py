@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from scumble_shared.errors import ErrorInfo
-from scumble_shared.job import Job
+from scumble_shared.job import AnyJob, Job
 from scumble_shared.messages import Capabilities
 from scumble_shared.tensor import AnyArray, Digest
 
@@ -99,7 +99,7 @@ class JobService(Protocol):
         """Store a tensor whose digest was verified. Raises ScumbleError TOO_LARGE if it can't ever fit."""
 
     def submit(
-        self, job_id: str, job: Job, owner: str, emit: Callable[[JobUpdate], None], *, previews: bool = True
+        self, job_id: str, job: AnyJob, owner: str, emit: Callable[[JobUpdate], None], *, previews: bool = True
     ) -> int:
         """Queue a validated job whose tensors are all stored; jobs ahead of it are returned.
 

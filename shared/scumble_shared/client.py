@@ -21,7 +21,7 @@ from enum import StrEnum
 
 from .codec import RAW, Assembler, Codecs, decode_binary, decode_text, describe, encode_frames, encode_text
 from .errors import ErrorCode, ErrorInfo, Remedy, RemedyAction, ScumbleError
-from .job import Job, tensors_of
+from .job import AnyJob, tensors_of
 from .limits import DEFAULT_LIMITS, Limits
 from .messages import (
     PROTOCOL_VERSION,
@@ -83,7 +83,7 @@ class _Pending:
     uploads: how often the server asked for its tensors on this connection.
     """
 
-    job: Job
+    job: AnyJob
     tensors: Mapping[Digest, AnyArray]
     previews: bool
     seq: int = 0
@@ -206,7 +206,7 @@ class ClientSession:
 
     # --- jobs ---------------------------------------------------------------------------------------
 
-    def submit(self, job_id: str, job: Job, tensors: Mapping[Digest, AnyArray], *, previews: bool = True) -> None:
+    def submit(self, job_id: str, job: AnyJob, tensors: Mapping[Digest, AnyArray], *, previews: bool = True) -> None:
         """Have ``job`` done, now or as soon as there is a connection.
 
         tensors: by digest, those the server may lack; they are kept until the job has ended.

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Literal, TypeVar, cast
 
 from .camera import Camera, Matrix4
+from .library import LibraryJob
 from .tensor import Digest
 
 __all__ = [
@@ -27,10 +28,12 @@ __all__ = [
     "TILINGS",
     "UPSCALE_FACTORS",
     "UPSCALE_METHODS",
+    "AnyJob",
     "Control",
     "ControlImagesJob",
     "GenerateJob",
     "Job",
+    "LibraryJob",
     "MeshRef",
     "ProjectJob",
     "TextureJob",
@@ -344,6 +347,10 @@ class UpscaleJob:
 
 
 Job = GenerateJob | ControlImagesJob | ProjectJob | TextureJob | UpscaleJob
+"""What a worker does, one after the other."""
+
+AnyJob = Job | LibraryJob
+"""What may be submitted."""
 
 
 T = TypeVar("T")

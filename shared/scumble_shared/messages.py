@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .errors import ErrorInfo
-from .job import Job
+from .job import AnyJob
 from .limits import Limits
 from .tensor import Digest
 
@@ -283,7 +283,7 @@ class Submit:
     """job_id: made by the client (a UUID). previews: whether to send Preview events."""
 
     job_id: str
-    job: Job
+    job: AnyJob
     previews: bool = True
     type: Literal["submit"] = "submit"
 

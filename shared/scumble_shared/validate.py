@@ -30,9 +30,10 @@ from .job import (
     TILINGS,
     UPSCALE_FACTORS,
     UPSCALE_METHODS,
+    AnyJob,
     ControlImagesJob,
     GenerateJob,
-    Job,
+    LibraryJob,
     ProjectJob,
     TextureJob,
     TextureView,
@@ -40,6 +41,7 @@ from .job import (
 )
 from .limits import DEFAULT_LIMITS, SIZE_MULTIPLE, Limits
 from .messages import Capabilities, ModelInfo
+from .validate_library import check_library
 from .validate_maps import check_maps
 from .validate_meshes import check_textures
 from .validate_models import (
@@ -60,7 +62,7 @@ UPSCALE_TILE_MIN = 64
 
 
 def validate_job(
-    job: Job,
+    job: AnyJob,
     limits: Limits = DEFAULT_LIMITS,
     capabilities: Capabilities | None = None,
     facts: Facts | None = None,
@@ -87,6 +89,8 @@ def validate_job(
             _check_texture(job, limits, known, facts or {})
         case UpscaleJob():
             _check_upscale(job, limits, known, facts or {})
+        case LibraryJob():
+            check_library(job, limits)
 
 
 # --- generate ---------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from scumble_shared import __version__
 from scumble_shared.client import Arrived, ClientSession, ClientState
 from scumble_shared.codec import Codecs
 from scumble_shared.errors import ErrorCode, ErrorInfo, Remedy, RemedyAction, ScumbleError
-from scumble_shared.job import Job
+from scumble_shared.job import AnyJob
 from scumble_shared.limits import DEFAULT_LIMITS
 from scumble_shared.messages import SUBPROTOCOL, Cancelled, Capabilities, Failed, Problem, Result
 from scumble_shared.pinning import pinned_context
@@ -76,7 +76,7 @@ class BlockingClient:
 
     def run_job(
         self,
-        job: Job,
+        job: AnyJob,
         tensors: Mapping[Digest, AnyArray] | None = None,
         on_event: Listener | None = None,
         *,

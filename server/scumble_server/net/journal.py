@@ -15,7 +15,7 @@ from typing import Protocol
 
 from scumble_shared.codec import describe
 from scumble_shared.errors import ErrorCode, ErrorInfo, Remedy, RemedyAction, ScumbleError
-from scumble_shared.job import Job
+from scumble_shared.job import AnyJob
 from scumble_shared.limits import Limits
 from scumble_shared.messages import Accepted, Cancelled, Failed, Preview, Progress, Result, Started
 
@@ -48,7 +48,7 @@ class Listener(Protocol):
 class _Record:
     """quiet_since: when its listener left or its last event came, for expiry."""
 
-    job: Job
+    job: AnyJob
     listener: Listener | None
     quiet_since: float
     seq: int = 0
@@ -80,7 +80,7 @@ class Journal:
         """Of results that wait for their acknowledgement."""
         return self._bytes
 
-    def known(self, job_id: str, job: Job, listener: Listener) -> bool:
+    def known(self, job_id: str, job: AnyJob, listener: Listener) -> bool:
         """Whether this very job was submitted before; if so, ``listener`` is told all that is kept of it.
 
         Raises ScumbleError CONFLICT if the id belongs to another job, BUSY while it is still being stopped after its
@@ -96,7 +96,7 @@ class Journal:
         self._replay(job_id, record, listener, 0)
         return True
 
-    def submit(self, job_id: str, job: Job, owner: str, listener: Listener, *, previews: bool) -> None:
+    def submit(self, job_id: str, job: AnyJob, owner: str, listener: Listener, *, previews: bool) -> None:
         """Queue a job that is not :meth:`known`. Raises what JobService.submit raises."""
         record = _Record(job, listener, self._clock())
         position = self._service.submit(
