@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import time
 from collections.abc import Callable
@@ -13,17 +12,16 @@ from pathlib import Path
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
 
 from ..demo.progress_bar import ProgressBar
-from ..models.catalogue import CATALOGUE, SETS, CatalogueEntry, entry_of, set_of
-from ..models.download import Plan, download, plan_entry, plan_repository, plan_url
+from ..models.catalogue import CATALOGUE, SETS, entry_of
+from ..models.download import Plan, download
+from ..models.hub_search import search_hub
 from ..models.library import Library
 from ..models.library_import import import_model
-from ..models.scan import SUPPORTED
+from ..models.shelf import can_run
+from ..models.targets import plans_for
 from ..models.transfer_http import HUB, Network
 
 __all__ = ["add_arguments", "run"]
-
-RUN = ("checkpoint", "controlnet")
-"""Kinds that the index knows."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("catalogue", help="show models and starter sets that can be fetched by id")
     actions.add_parser("installed", help="show what is in the library, with licence and family")
+
+    search = actions.add_parser("search", help="look for models on the hub by words")
+    search.add_argument("words", nargs="+")
+    search.add_argument("--mirror", default="", help=f"instead of {HUB} (or $SCUMBLE_MIRROR)")
+    search.add_argument("--offline", action="store_true", help="touch no network (or $SCUMBLE_OFFLINE=1)")
 
     get = actions.add_parser("get", help="fetch models")
     get.add_argument("target", nargs="+", help="id or set of the catalogue, OWNER/NAME on the hub, or an address")
@@ -63,6 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     actions: dict[str, Callable[[Library, argparse.Namespace], int]] = {
         "catalogue": _catalogue,
         "installed": _installed,
+        "search": _search,
         "get": _get,
         "import": _import,
         "verify": _verify,
@@ -97,7 +101,7 @@ def _size(size: float) -> str:
 def _catalogue(library: Library, _arguments: argparse.Namespace) -> int:
     for entry in CATALOGUE:
         there = " [in the library]" if library.has(entry.id) else ""
-        usable = "" if entry.family in SUPPORTED and entry.kind in RUN else " (this version can't run it yet)"
+        usable = "" if can_run(entry.kind, entry.family) else " (this version can't run it yet)"
         what = f"{entry.kind:10} {entry.family:5} {entry.gigabytes:4.1f} GB  {entry.licence}"
         print(f"{entry.id:20} {what}{there}{usable}")
         print(f"{'':20} {entry.about}")
@@ -124,6 +128,18 @@ def _installed(library: Library, _arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _search(_library: Library, arguments: argparse.Namespace) -> int:
+    network = Network.from_environment(offline=arguments.offline, mirror=arguments.mirror)
+    hits = search_hub(" ".join(arguments.words), network, _Bar("search"))
+    for hit in hits:
+        gated = "  (accept its licence on its page first)" if hit.gated else ""
+        known = f"{hit.kind or '?':10} {hit.family or '?':5} {hit.downloads:>10}  {hit.licence or 'licence unknown'}"
+        print(f"{hit.repo:60} {known}{gated}")
+    if not hits:
+        print("Nothing was found; try fewer words")
+    return 0
+
+
 def _get(library: Library, arguments: argparse.Namespace) -> int:
     network = Network.from_environment(offline=arguments.offline, mirror=arguments.mirror)
     network = replace(network, attempts=arguments.attempts)
@@ -145,18 +161,17 @@ def _announce(plan: Plan) -> None:
 
 
 def _plans(target: str, library: Library, network: Network, arguments: argparse.Namespace) -> list[Plan]:
-    """What ``target`` means, tried in this order: address, repository, starter set, catalogue."""
-    hooks = _Bar(target)
-    if re.match(r"[a-z]+://", target):
-        return [plan_url(target, model_id=arguments.id, sha256=arguments.sha256)]
-    if "/" in target:
-        wanted, revision = tuple(arguments.file), arguments.revision
-        return [plan_repository(target, network, hooks, revision=revision, files=wanted, model_id=arguments.id)]
-    return [plan_entry(entry, library, network, hooks, newest=arguments.newest) for entry in _entries(target)]
-
-
-def _entries(target: str) -> tuple[CatalogueEntry, ...]:
-    return set_of(target) if target in [item.id for item in SETS] else (entry_of(target),)
+    return plans_for(
+        target,
+        library,
+        network,
+        _Bar(target),
+        files=tuple(arguments.file),
+        revision=arguments.revision,
+        newest=arguments.newest,
+        sha256=arguments.sha256,
+        model_id=arguments.id,
+    )
 
 
 def _import(library: Library, arguments: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..models.detect import family_name
+from ..models.folder_list import add_folder, remove_folder, with_added
 from ..models.index import ModelIndex
 from ..models.scan import default_model_dirs, scan
 
@@ -20,10 +21,18 @@ WIDTH = 110
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folders", nargs="*", type=Path, metavar="DIR", help="folders to look through, not the usual")
     parser.add_argument("--json", action="store_true", help="for machines")
+    change = parser.add_mutually_exclusive_group()
+    change.add_argument("--add", type=Path, metavar="DIR", help="read models in DIR where they are, from now on")
+    change.add_argument("--remove", type=Path, metavar="DIR", help="don't read DIR any longer")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    folders = tuple(arguments.folders) or default_model_dirs()
+    library = default_model_dirs()[0]
+    if arguments.add:
+        add_folder(library, arguments.add.expanduser().absolute())
+    if arguments.remove:
+        remove_folder(library, arguments.remove.expanduser().absolute())
+    folders = with_added(arguments.folders or default_model_dirs())
     index = scan(folders)
     print(json.dumps(as_table(index), indent=2) if arguments.json else text_of(index, folders))
     return 0

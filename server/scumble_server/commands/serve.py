@@ -24,11 +24,15 @@ from scumble_shared.runtime import (
 )
 
 from ..installation import remember_installation
+from ..models.library import Library
+from ..models.manager import ModelManager
 from ..models.scan import default_model_dirs
+from ..models.shelf import Shelf
 from ..net.codecs import EDGE_CODECS
 from ..net.guard import check_bind
 from ..net.server import EdgeOptions, NetServer
 from ..net.tls import Certificate, load_certificate, self_signed
+from ..workers.library_service import LibraryService
 from ..workers.service import WorkerService, engine_service
 from ..workers.spec import ExecutorSpec
 
@@ -96,11 +100,16 @@ async def _serve(arguments: argparse.Namespace) -> None:
         await stop.wait()
 
 
-def _service(arguments: argparse.Namespace) -> WorkerService:
+def _service(arguments: argparse.Namespace) -> LibraryService:
+    folders = (*(path.resolve() for path in arguments.models), *default_model_dirs())
+    manager = ModelManager(Shelf(Library(), folders))
+    return LibraryService(_worker(arguments, folders), manager)
+
+
+def _worker(arguments: argparse.Namespace, folders: tuple[Path, ...]) -> WorkerService:
     if arguments.executor:
         return WorkerService(ExecutorSpec(arguments.executor))
-    named = tuple(path.resolve() for path in arguments.models)
-    return engine_service((*named, *default_model_dirs()), arguments.device)
+    return engine_service(folders, arguments.device)
 
 
 def _publish(edge: NetServer, options: EdgeOptions, certificate: Certificate | None) -> ServerRecord:

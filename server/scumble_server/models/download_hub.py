@@ -22,7 +22,7 @@ from .manifest import MANIFEST_NAME
 from .transfer import TransferHooks, with_retries
 from .transfer_http import Dropped, Network, open_url, shown
 
-__all__ = ["RemoteFile", "Repository", "choose_files", "is_commit", "list_repository"]
+__all__ = ["RemoteFile", "Repository", "choose_files", "fetch_json", "is_commit", "list_repository", "nonsense"]
 
 LISTING_BYTES = 32 * 1024 * 1024
 REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9._-]{1,96}", re.ASCII)
@@ -78,18 +78,19 @@ def list_repository(name: str, revision: str, network: Network, hooks: TransferH
         message = f"{name[:120]!r} is no repository; write OWNER/NAME"
         raise ScumbleError(ErrorCode.INVALID_FIELD, message, field="repo")
     url = f"{network.hub}/api/models/{name}/revision/{quote(revision, safe='')}?blobs=true"
-    answer = with_retries(lambda: _json(url, network), network, hooks)
+    answer = with_retries(lambda: fetch_json(url, network), network, hooks)
     try:
         found = _repository(name, answer)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _nonsense(url) from error
+        raise nonsense(url) from error
     if is_commit(revision) and found.commit != revision:
         message = f"{shown(url)} answers with commit {found.commit} instead of the pinned {revision}"
         raise ScumbleError(ErrorCode.MODEL_INVALID, message, field="revision")
     return found
 
 
-def _json(url: str, network: Network) -> Any:
+def fetch_json(url: str, network: Network) -> Any:
+    """The JSON at ``url``. Raises Dropped for what another attempt may mend, and ScumbleError likewise."""
     response = open_url(url, network, {"Accept": "application/json"})
     try:
         text = response.read(LISTING_BYTES + 1)
@@ -105,10 +106,11 @@ def _json(url: str, network: Network) -> Any:
             raise ValueError
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _nonsense(url) from error
+        raise nonsense(url) from error
 
 
-def _nonsense(url: str) -> ScumbleError:
+def nonsense(url: str) -> ScumbleError:
+    """What to tell of an answer that no hub gives."""
     message = f"{shown(url)} doesn't answer as a model hub does"
     remedy = Remedy("Check the mirror setting; a login page of the network may be in the way")
     return ScumbleError(ErrorCode.DOWNLOAD_FAILED, message, field="url", remedy=remedy)

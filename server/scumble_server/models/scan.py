@@ -13,10 +13,12 @@ from scumble_shared.runtime import models_dir
 from .builtin import SEEDED_MANIFEST, builtin_folder
 from .detect import Weights, detect, family_name
 from .entries import ControlNetEntry, EstimatorEntry, ModelEntry, UnusableEntry, UpscalerEntry
+from .folder_list import with_added
 from .folders import is_controlnet_folder, is_model_folder, read_controlnet_folder, read_model_folder
 from .index import ModelIndex
 from .intrinsics import is_estimator_folder, read_estimator_folder
 from .manifest import MANIFEST_NAME, Manifest, parse_manifest, read_json
+from .places import roots_of
 from .safetensors_header import BadFileError, read_header
 from .upscalers import can_run_upscalers
 
@@ -43,16 +45,18 @@ def default_model_dirs() -> tuple[Path, ...]:
 
 
 def scan(model_dirs: tuple[Path, ...] = (), builtin: bool = True) -> ModelIndex:
-    """The built-in model (if wanted) and what lies under ``model_dirs``, up to five folders deep.
+    """The built-in model (if wanted) and what lies under ``model_dirs``, up to five folders deep, and under the folders
+    that their lists name (:mod:`.folder_list`); of other programs' folders what may be models (:mod:`.places`).
 
     Folders that don't exist are empty. The order, and with it the numbering of equal names, is that of the paths.
     """
     collector = _Collector()
     if builtin:
         collector.add_builtin(builtin_folder())
-    for folder in model_dirs:
-        for path in _candidates(folder.expanduser(), MAX_DEPTH):
-            collector.add(path)
+    for folder in with_added(model_dirs):
+        for root in roots_of(folder):
+            for path in (root.path,) if root.name else _candidates(root.path, MAX_DEPTH):
+                collector.add(path, root.name)
     return ModelIndex(
         tuple(collector.models),
         tuple(collector.controlnets),
@@ -82,8 +86,9 @@ class _Collector:
         except BadFileError as error:
             self.unusable.append(UnusableEntry(DEFAULT_MODEL, "Starter", folder, str(error)))
 
-    def add(self, path: Path) -> None:
-        name = path.stem if path.is_file() else path.name
+    def add(self, path: Path, name: str = "") -> None:
+        """name: "" takes that of the file or folder."""
+        name = name or (path.stem if path.is_file() else path.name)
         entry_id = self._unique_id(name)
         try:
             if is_estimator_folder(path):

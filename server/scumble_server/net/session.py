@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from scumble_shared.codec import Codecs
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
-from scumble_shared.job import tensors_of
+from scumble_shared.job import AnyJob, LibraryJob, tensors_of
+from scumble_shared.library import PLACE_ACTIONS
 from scumble_shared.messages import (
     PROTOCOL_VERSION,
     Ack,
@@ -206,12 +207,23 @@ class Session:
         if withdrawn:
             raise ScumbleError(ErrorCode.UNKNOWN_JOB, "was cancelled before it was queued", field="job_id")
         digests = tuple(dict.fromkeys(tensors_of(job)))
+        self._check_place(job)
         validate_job(job, self._hello.limits, self._service.capabilities(), self._tensors.of(digests))
         missing = self._service.missing(digests)
         if missing:
             self._mailbox.post(Outgoing(NeedTensors(job_id, missing)))
             return
         self._journal.submit(job_id, job, self._owner, self, previews=message.previews)
+
+    def _check_place(self, job: AnyJob) -> None:
+        """Whoever is on another machine has no business with the names of files on this one."""
+        if isinstance(job, LibraryJob) and job.action in PLACE_ACTIONS and not self._local:
+            raise ScumbleError(
+                ErrorCode.UNAUTHORIZED,
+                "files and folders can only be named on the server's own machine",
+                field="job.target",
+                remedy=Remedy("Do it there: scumble download import, or scumble models --add"),
+            )
 
     def _store(self, tensors: list[CheckedTensor]) -> None:
         self._require_identity()
