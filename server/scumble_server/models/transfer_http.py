@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
@@ -62,12 +63,12 @@ class Network:
     def from_environment(cls, *, offline: bool = False, mirror: str = "") -> Network:
         """mirror: overrides $SCUMBLE_MIRROR and $HF_ENDPOINT. offline: or $SCUMBLE_OFFLINE or $HF_HUB_OFFLINE.
 
-        $HF_TOKEN goes to huggingface.co alone, $SCUMBLE_HUB_TOKEN to the mirror in use, $CIVITAI_TOKEN to civitai.com.
+        $HF_TOKEN, or else the token of ``hf auth login``, goes to huggingface.co alone, $SCUMBLE_HUB_TOKEN to the mirror in use, $CIVITAI_TOKEN to civitai.com.
         Raises ScumbleError INVALID_FIELD for a mirror that isn't an http address.
         """
         hub = (mirror or os.environ.get("SCUMBLE_MIRROR") or os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
         named = {
-            HUB: os.environ.get("HF_TOKEN", ""),
+            HUB: os.environ.get("HF_TOKEN", "") or _login(),
             "https://civitai.com": os.environ.get("CIVITAI_TOKEN", ""),
         }
         if own := os.environ.get("SCUMBLE_HUB_TOKEN", ""):
@@ -75,6 +76,16 @@ class Network:
         tokens = {origin: token.strip() for origin, token in named.items() if token.strip()}
         switched = any(_is_on(os.environ.get(name, "")) for name in ("SCUMBLE_OFFLINE", "HF_HUB_OFFLINE"))
         return cls(_checked(hub, "mirror"), tokens, offline or switched)
+
+
+def _login() -> str:
+    """What Hugging Face's own command keeps after ``hf auth login``; "" if there is nothing."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    home = Path(os.environ.get("HF_HOME") or cache / "huggingface")
+    try:
+        return Path(os.environ.get("HF_TOKEN_PATH") or home / "token").read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _is_on(value: str) -> bool:
@@ -224,7 +235,7 @@ def _unauthorized(error: urllib.error.HTTPError, where: str, network: Network) -
     origin = _origin(error.url)
     if error.headers.get("X-Error-Code") == "GatedRepo":
         message = f"{where} is only given to those who accepted its licence"
-        remedy = Remedy("Accept the licence on the model's page, then set HF_TOKEN to a token of that account")
+        remedy = Remedy("Accept the licence on the model's page, then set HF_TOKEN (or: hf auth login) to a token of that account")
     elif network.tokens.get(origin):
         message = f"{origin} doesn't accept the token for {where}"
         remedy = Remedy("Make a new token there that may read this model")

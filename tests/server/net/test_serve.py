@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from scumble_server.net.blocking_client import connect
 from scumble_shared.errors import ErrorCode, ScumbleError
-from scumble_shared.job import GenerateJob
+from scumble_shared.job import GenerateJob, LibraryJob
+from scumble_shared.library import read_answer
 from scumble_shared.runtime import process_runs, read_install_record, read_records
 from scumble_shared.tensor import digest_of
 
@@ -64,6 +65,11 @@ class TestServing:
                 job = GenerateJob("x", model="brush", width=64, height=64, init_image=digest_of(image))
                 result = client.run_job(job, {digest_of(image): image})
             np.testing.assert_array_equal(result.tensors["image/0"], 255 - image)
+
+    def test_looks_after_models_whatever_does_the_work(self):
+        with serving() as (_, record), connect(record.url, record.token) as client:
+            answer = read_answer(client.run_job(LibraryJob("list")).tensors["answer"])
+        assert "starter" in {model.id for model in answer.listing.models}
 
     def test_ends_with_its_parent_and_leaves_nothing(self):
         with serving() as (process, record):

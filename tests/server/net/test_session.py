@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
-from desk import Desk, paint
+import pytest
+from desk import CAPABILITIES, Desk, paint
 from scumble_server.net.arriving import KnownTensors, read_text
 from scumble_server.net.codecs import EDGE_CODECS
 from scumble_server.net.journal import Journal
@@ -12,7 +15,8 @@ from scumble_server.net.session import Session
 from scumble_shared.codec import encode_text
 from scumble_shared.errors import ErrorCode
 from scumble_shared.facts import TensorFacts
-from scumble_shared.job import GenerateJob
+from scumble_shared.job import GenerateJob, LibraryJob
+from scumble_shared.library import PLACE_ACTIONS
 from scumble_shared.limits import DEFAULT_LIMITS, Limits
 from scumble_shared.messages import (
     Accepted,
@@ -276,3 +280,21 @@ def test_facts_are_remembered_for_the_latest_tensors_only():
     for digest in "abc":
         known.add(digest, facts)
     assert known.of("abc") == {"b": facts, "c": facts}
+
+
+class TestFilesOfTheServersMachine:
+    """Whoever isn't on it can't name them."""
+
+    def answer(self, job, *, local):
+        desk = Desk(known=replace(CAPABILITIES, tasks=("generate", "library")))
+        talk = Talk(local=local, desk=desk).identified()
+        (problem,) = talk.says(Submit("job", job)).hears()
+        return problem.error
+
+    @pytest.mark.parametrize("action", PLACE_ACTIONS)
+    def test_are_refused_from_another_machine(self, action):
+        assert self.answer(LibraryJob(action, "/home/me"), local=False).code is ErrorCode.UNAUTHORIZED
+        assert self.answer(LibraryJob(action, ""), local=True).field == "job.target"
+
+    def test_other_library_jobs_are_as_good_from_anywhere(self):
+        assert self.answer(LibraryJob("delete", "ink"), local=False).field == "job.confirmed"

@@ -37,11 +37,12 @@ class Watch:
 
 
 @pytest.fixture(autouse=True)
-def no_settings_from_outside(monkeypatch):
+def no_settings_from_outside(monkeypatch, tmp_path):
     """Proxies, tokens and mirrors of whoever runs the tests."""
     for name in list(os.environ):
         if name.lower().endswith("_proxy") or name.startswith(("HF_", "SCUMBLE_", "CIVITAI_")):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "nobody-logged-in"))
 
 
 @pytest.fixture

@@ -316,3 +316,11 @@ def test_a_mirror_that_is_no_address_is_refused(mirror):
 def test_offline_by_environment(monkeypatch, name, value, offline):
     monkeypatch.setenv(name, value)
     assert Network.from_environment().offline == offline
+
+
+def test_whoever_logged_in_with_the_hubs_own_command_needs_no_variable(monkeypatch, tmp_path):
+    (tmp_path / "token").write_text("hf_abc\n")
+    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "token"))
+    assert Network.from_environment().tokens == {"https://huggingface.co": "hf_abc"}
+    monkeypatch.setenv("HF_TOKEN", "another")
+    assert Network.from_environment().tokens == {"https://huggingface.co": "another"}
