@@ -89,6 +89,11 @@ class Session:
         return self._link is not None or self._server is not None
 
     @property
+    def has_news(self) -> bool:
+        """Whether something has arrived that :meth:`step` would deal with."""
+        return self._link is not None and bool(self._link.events)
+
+    @property
     def server_pid(self) -> int:
         """Process id of the server of our own, 0 without one."""
         return self._server.pid if self._server else 0

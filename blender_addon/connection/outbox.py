@@ -29,6 +29,10 @@ class Outbox:
             if not self._closed:
                 self._entries[key] = entry
 
+    def __bool__(self) -> bool:
+        """Whether :meth:`take` has something."""
+        return bool(self._entries)
+
     def take(self) -> Any:
         """The oldest entry, or None."""
         with self._room:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from ..session import ConnectionState
 from ..state import session
 from ..status import sentence, why_not_generate
 from .adapt import Controller, Quality, ladder
+from .beat import LOOK_INTERVAL, OFTEN, Beat
 from .display import Display, look_of, tag_sidebars, tag_viewports
 from .frames import Frame, at_place, look, same
 from .schedule import Cancel, Policy, Schedule, Start
@@ -30,8 +30,8 @@ from .watch import Place, Watch, find_place, place_key, settings_key, why_paused
 
 __all__ = ["Painter"]
 
-FAST_INTERVAL = 0.004
-"""Seconds between turns while a job is with the server; not at all once the view is still and refined."""
+HURRY_AFTER_CHANGE = 0.5
+"""Seconds after a change in which another is likely, and wouldn't be waited for."""
 
 WORTH_PREVIEWS = 0.3
 """Seconds a job must be expected to take before its steps are worth showing."""
@@ -91,10 +91,11 @@ class Painter:
         self._draft_version = 0  # of the scene in it
         self._ended_at = 0.0
         self._refused: tuple[object, ...] = ()  # settings with which the last job failed for good
-        self._watch = Watch(self._wake)
+        self._beat = Beat(self._fire)
+        self._turned_at = self._changed_at = 0.0
+        self._watch = Watch(self._beat.wake)
         self._display = Display(lambda: self._watch.version, self._look_at_region, self.timings.draws)
         self._running = False
-        self._busy = False  # in a turn of ours
         self._look_wanted = Look()
         self._told, self._told_at = "", 0.0
 
@@ -116,7 +117,7 @@ class Painter:
         self._watch.start()
         self._display.start()
         pump.followers.append(self.turn)
-        self._wake()
+        self._beat.wake()
 
     def stop(self) -> None:
         """Leaves nothing behind: no job, handler, timer, or picture in the viewport."""
@@ -124,8 +125,7 @@ class Painter:
             return
         self._running = False
         pump.followers[:] = [follow for follow in pump.followers if follow != self.turn]
-        if bpy.app.timers.is_registered(self._fire):
-            bpy.app.timers.unregister(self._fire)
+        self._beat.stop()
         self._watch.stop()
         self._display.stop()
         for job_id in self._schedule.flying:
@@ -136,30 +136,29 @@ class Painter:
 
     # --- when there is a turn -----------------------------------------------------------------------
 
-    def _wake(self) -> None:
-        """A turn as soon as Blender's loop comes round to it; from any thread, the pump's own turns see to the rest."""
-        if bpy.app.background or self._busy or threading.current_thread() is not threading.main_thread():
-            return
-        self._fire_in(0.0)
-
-    def _fire_in(self, seconds: float) -> None:
-        if bpy.app.timers.is_registered(self._fire):
-            bpy.app.timers.unregister(self._fire)
-        bpy.app.timers.register(self._fire, first_interval=seconds)
+    @property
+    def resting(self) -> bool:
+        """Whether nothing of ours is called until something happens."""
+        return not self._beat.coming
 
     def _fire(self) -> float | None:
-        self._busy = True
-        try:
+        """By our own timer. Nearly all of its calls find nothing new, and cost next to nothing."""
+        if self._has_news():
             pump.step()
-        finally:
-            self._busy = False
         return self._next_interval() if self._running else None
 
+    def _has_news(self) -> bool:
+        now, at = time.perf_counter(), self._schedule.wake_at()
+        due = now - self._turned_at >= LOOK_INTERVAL or (at is not None and now >= at)
+        return due or self._beat.called or session().has_news
+
     def _next_interval(self) -> float | None:
-        if self._schedule.flying or self._watch.changed:
-            return FAST_INTERVAL
+        if self._schedule.flying:
+            return OFTEN
+        if self._watch.changed:
+            return LOOK_INTERVAL
         at = self._schedule.wake_at()
-        return None if at is None else max(FAST_INTERVAL, at - time.perf_counter())
+        return None if at is None else max(OFTEN, at - time.perf_counter())
 
     def _look_at_region(self) -> None:
         """While a viewport is drawn: has the one that counts moved?"""
@@ -168,31 +167,32 @@ class Painter:
         if place is None or area is None or area.as_pointer() != place[1].as_pointer():
             return
         if place_key(area, bpy.context.region) != self._place_seen:
-            self._wake()
+            self._beat.wake()
 
     def turn(self) -> None:
         """Everything there is to do now. Called from :func:`pump.step`, by our timer, the pump's or a script."""
-        ours, self._busy = self._busy, True
+        ours, self._beat.busy = self._beat.busy, True
         finished = False
         try:
             self._take_turn()
             finished = True
         finally:
-            self._busy = ours
+            self._beat.busy = ours
             if not finished:
                 self._break_down()
-        if not ours and not bpy.app.background and (wait := self._next_interval()) is not None:
-            self._ensure_timer(wait)
+        if not ours:
+            self._beat.ensure(self._next_interval())
 
     def _break_down(self) -> None:
         """An error nobody foresaw ends live mode, not Blender's timers; the system console has it."""
         self._ended_by_error()
         session().report(ErrorInfo(ErrorCode.INTERNAL, "live mode ended by an error; the system console tells which"))
         if not bpy.app.background:
-            bpy.app.timers.register(pump.ensure_running, first_interval=FAST_INTERVAL)
+            bpy.app.timers.register(pump.ensure_running, first_interval=LOOK_INTERVAL)
 
     def _take_turn(self) -> None:
-        begin = now = time.perf_counter()
+        begin = now = self._turned_at = time.perf_counter()
+        self._beat.called = False
         place = find_place(self._area_pointer)
         with at_place(place):
             if bpy.app.background:
@@ -208,12 +208,14 @@ class Painter:
                     captured = self._begin(action)
                 else:
                     tag_viewports()  # it will be decided again in the next turn
+            self._hurry_or_rest(place, now)
         self._tell_status(now)
         self.timings.turns.append(time.perf_counter() - begin - captured)
 
-    def _ensure_timer(self, seconds: float) -> None:
-        if not bpy.app.timers.is_registered(self._fire):
-            bpy.app.timers.register(self._fire, first_interval=seconds)
+    def _hurry_or_rest(self, place: Place | None, now: float) -> None:
+        """Blender's loop must not sleep while a picture, or the next change, is awaited any moment."""
+        awaited = self._schedule.flying or now - self._changed_at < HURRY_AFTER_CHANGE
+        self._beat.hurry(place[0] if awaited and place is not None and not self.paused else None)
 
     # --- what to watch ------------------------------------------------------------------------------
 
@@ -256,6 +258,7 @@ class Painter:
         if seen != self._seen or self._watch.changed:
             self._seen = seen
             self._watch.changed = False
+            self._changed_at = now
             self._schedule.changed(now)
         self._adapt_to(scene)
 

@@ -82,7 +82,7 @@ def test_live_mode_follows_the_viewport(shared: Path, server: None) -> None:
     facts = play(shared, "live")
     assert facts["status"] == "At rest, in full quality"
     assert facts["jobs_while_still"] == 0
-    assert facts["timer_while_still"] is False
+    assert facts["rests_while_still"] is True
     assert facts["jobs_of_a_turn_of_40_parts"] < 40
     assert facts["windows"] == 2
     assert facts["blocks_as_before"] is True

@@ -65,7 +65,7 @@ def scenario(stage: director.Stage) -> Generator:
     before = painter().submitted
     yield stage.until(_lasting(2.0), "two seconds of nothing")
     stage.facts["jobs_while_still"] = painter().submitted - before
-    stage.facts["timer_while_still"] = bpy.app.timers.is_registered(painter()._fire)
+    stage.facts["rests_while_still"] = painter().resting
 
     orbit(25.0)  # what is shown then is the picture from before, on the surfaces
     yield stage.ticks(2)
