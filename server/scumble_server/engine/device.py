@@ -20,6 +20,11 @@ class Device:
     label: str
 
     @property
+    def wide_dtype(self) -> torch.dtype:
+        """Of models whose values are too large for half precision, SD 3 and FLUX: bfloat16 in its place."""
+        return torch.bfloat16 if self.dtype == torch.float16 else self.dtype
+
+    @property
     def vae_dtype(self) -> torch.dtype:
         """Of the autoencoder: bfloat16's eight bits would show as bands in smooth skies."""
         return torch.float32 if self.dtype == torch.bfloat16 else self.dtype

@@ -33,6 +33,11 @@ class PromptEncoder:
         self._length: int = tokenizer.model_max_length
         self._cache: Cache[str, tuple[torch.Tensor, torch.Tensor]] = Cache(CACHED_PROMPTS)
 
+    @property
+    def module(self) -> Any:
+        """The text encoder."""
+        return self._text_encoder
+
     def text(self, prompts: Sequence[str], negative: str | None, guidance_scale: float) -> Text:
         """See :class:`.family.TextEncoder`."""
         every = [*prompts] if negative is None else [*prompts, negative]

@@ -151,7 +151,7 @@ class LoadedControlNet(ABC):
         return [self.net]
 
     @abstractmethod
-    def condition(self, image: AnyArray) -> torch.Tensor:
+    def condition(self, image: AnyArray, kind: str) -> torch.Tensor:
         """uint8 H x W x 3, as large as what is generated, as the net embeds it, 1 x ..."""
 
     @abstractmethod

@@ -16,7 +16,7 @@ from scumble_shared.tensor import AnyArray, Digest
 from ..service import JobHooks
 from .beginning import Anchor, Beginning
 from .canvas import Canvas, canvas
-from .denoise import Text, denoise
+from .denoise import FLOW, Text, denoise
 from .extensions.controls import ActiveControl, Controls
 from .extensions.preview import Preview
 from .family import LoadedModel
@@ -143,6 +143,14 @@ def texts_of(job: GenerateJob | TextureJob | UpscaleJob, model: LoadedModel, pro
     return model.prompt_encoder.text(prompts, job.negative_prompt if guided else None, job.guidance_scale)
 
 
+def skipped_steps(steps: int, strength: float, flow: bool) -> int:
+    """How many of the first steps an image that is only changed goes without; one is left at least. As diffusers
+    rounds it, which isn't the same for all families."""
+    if flow:
+        return min(steps - 1, int(max(steps - min(steps * strength, steps), 0)))
+    return steps - max(1, min(int(steps * strength), steps))
+
+
 def schedule(
     job: GenerateJob | TextureJob | UpscaleJob, model: LoadedModel, strength: float, size: tuple[int, int]
 ) -> tuple[Any, torch.Tensor]:
@@ -163,7 +171,7 @@ def schedule(
             f"the sampler {job.sampler} can't do {steps} steps; use fewer",
             field="job.num_inference_steps",
         ) from error
-    skipped = steps - max(1, min(int(steps * strength), steps))
+    skipped = skipped_steps(steps, strength, scheduler.config.prediction_type == FLOW)
     if skipped and hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(skipped * scheduler.order)
     return scheduler, scheduler.timesteps[skipped * scheduler.order :]

@@ -26,7 +26,8 @@ class ModelEntry:
 
     family: models and ControlNets go together if it is equal. controlnets: those that came inside the model's own
     folder, by kind. in_channels: of the UNet; 9 is an inpainting model. prediction_type, zero_terminal_snr: None
-    leaves it to the folder's own scheduler settings.
+    leaves it to the folder's own scheduler settings. lender: a diffusers folder of the family that has what a single
+    file lacks.
     """
 
     id: str
@@ -43,6 +44,7 @@ class ModelEntry:
     prediction_type: str | None = None
     zero_terminal_snr: bool | None = None
     controlnets: Mapping[str, ControlNetEntry] = field(default_factory=dict)
+    lender: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

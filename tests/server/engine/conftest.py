@@ -10,11 +10,13 @@ import pytest
 import torch
 from scumble_server.engine.device import Device
 from scumble_server.engine.families import family_of
-from scumble_server.engine.family import LoadedModel
-from scumble_server.models.entries import ModelEntry
+from scumble_server.engine.family import LoadedControlNet, LoadedModel
+from scumble_server.models.entries import ControlNetEntry, ModelEntry
 from scumble_server.models.scan import scan
 from scumble_server.models.seeded import write_seeded_model
 from scumble_server.service import JobCancelled
+
+from .tiny_families import write_flux, write_sd3, write_sdxl
 
 CPU = Device(torch.device("cpu"), torch.float32, "CPU")
 """The reference precision; what resolve_device() chooses depends on the processor."""
@@ -83,3 +85,37 @@ def picture(seed: int, width: int = 64, height: int = 64) -> np.ndarray:
     coarse = torch.rand(1, 3, 5, 5, generator=torch.Generator().manual_seed(seed))
     smooth = torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1)
     return (smooth[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+
+
+@dataclass(frozen=True)
+class Example:
+    """A family's model and ControlNets as the engine has them, and where they lie."""
+
+    family: str
+    folder: Path
+    model: LoadedModel
+    nets: dict[str, LoadedControlNet]
+
+
+def load_example(family: str, folder: Path) -> Example:
+    model = family_of(family).load_model(ModelEntry(family, family, family, folder), CPU)
+    nets = {}
+    for path in sorted(folder.glob("controlnet_*")):
+        kind = path.name.removeprefix("controlnet_")
+        nets[kind] = family_of(family).load_controlnet(ControlNetEntry(kind, kind, family, (kind,), path), model)
+    return Example(family, folder, model, nets)
+
+
+@pytest.fixture(scope="session")
+def family_folders(tmp_path_factory) -> dict[str, Path]:
+    """Where tiny models of the other families lie."""
+    folder = tmp_path_factory.mktemp("families")
+    writers = {"sdxl": write_sdxl, "sd3": write_sd3, "flux": write_flux}
+    for name, write in writers.items():
+        write(folder / name)
+    return {name: folder / name for name in writers}
+
+
+@pytest.fixture(scope="session")
+def families(family_folders) -> dict[str, Example]:
+    return {name: load_example(name, folder) for name, folder in family_folders.items()}

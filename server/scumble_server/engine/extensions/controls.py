@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import torch
 from scumble_shared.tensor import AnyArray, digest_of
@@ -13,7 +12,7 @@ from ..denoise import Extension, Residuals, Step, sum_residuals
 from ..family import LoadedControlNet, Shown
 from ..seamless import tiling_now
 
-__all__ = ["ActiveControl", "Controls"]
+__all__ = ["ActiveControl", "ControlRun", "Controls"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,7 @@ class ActiveControl:
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class ControlRun:
     """Controls that are shown to one ControlNet together, and what it embeds their images as."""
 
     controlnet: LoadedControlNet
@@ -40,12 +39,15 @@ class _Run:
     def acts(self, step: Step) -> bool:
         return any(_acts(control, step) for control in self.controls)
 
-    def residuals(self, step: Step) -> Residuals:
-        shown = [
+    def shown(self, step: Step) -> list[Shown]:
+        """What the ControlNet looks at in this step, with strength 0 for controls that don't act in it."""
+        return [
             Shown(control.kind, _for_batch(condition, step), control.strength if _acts(control, step) else 0.0)
             for control, condition in zip(self.controls, self.conditions, strict=True)
         ]
-        return self.controlnet.run(step, shown)
+
+    def residuals(self, step: Step) -> Residuals:
+        return self.controlnet.run(step, self.shown(step))
 
 
 class Controls(Extension):
@@ -57,29 +59,32 @@ class Controls(Extension):
 
     def __init__(self, controls: Sequence[ActiveControl]) -> None:
         acting = [control for control in controls if control.strength != 0.0]
-        self._runs = [_run(group) for group in _together(acting)]
+        self.runs = [_run(group) for group in _together(acting)]
         self._zeros: Residuals | None = None
 
     def residuals(self, step: Step) -> Residuals | None:
-        acting = [run for run in self._runs if run.acts(step)]
-        if not acting and self._runs:
+        acting = [run for run in self.runs if run.acts(step)]
+        if not acting and self.runs:
             if self._zeros is None:
-                self._zeros = _zeros_like(self._runs[0].residuals(step))
+                self._zeros = _zeros_like(self.runs[0].residuals(step))
             return self._zeros
         return sum_residuals([run.residuals(step) for run in acting])
 
 
 def _together(controls: Sequence[ActiveControl]) -> list[list[ActiveControl]]:
-    """Those that follow each other and have one ControlNet that takes several."""
+    """In order; those of one ControlNet that takes several with the first of them."""
     groups: list[list[ActiveControl]] = []
-    for _, group in groupby(controls, key=lambda control: id(control.controlnet)):
-        same = list(group)
-        groups += [same] if same[0].controlnet.takes_several else [[control] for control in same]
+    for control in controls:
+        same = [group for group in groups if group[0].controlnet is control.controlnet]
+        if same and control.controlnet.takes_several:
+            same[0].append(control)
+        else:
+            groups.append([control])
     return groups
 
 
-def _run(controls: Sequence[ActiveControl]) -> _Run:
-    return _Run(controls[0].controlnet, controls, [_condition(control) for control in controls])
+def _run(controls: Sequence[ActiveControl]) -> ControlRun:
+    return ControlRun(controls[0].controlnet, controls, [_condition(control) for control in controls])
 
 
 def _for_batch(condition: torch.Tensor, step: Step) -> torch.Tensor:
@@ -102,7 +107,7 @@ def _zeros_like(residuals: Residuals) -> Residuals:
 def _condition(control: ActiveControl) -> torch.Tensor:
     """The image as the ControlNet embeds it, 1 or V x ... A single one is kept: live mode sends the same picture many
     times."""
-    controlnet, image = control.controlnet, control.image
+    controlnet, image, kind = control.controlnet, control.image, control.kind
     if image.ndim == 4:
-        return torch.cat([controlnet.condition(one) for one in image])
-    return controlnet.conditions.get(digest_of(image) + tiling_now(), lambda: controlnet.condition(image))
+        return torch.cat([controlnet.condition(one, kind) for one in image])
+    return controlnet.conditions.get(digest_of(image) + kind + tiling_now(), lambda: controlnet.condition(image, kind))

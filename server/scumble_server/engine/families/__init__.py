@@ -8,9 +8,28 @@ from .sd15 import StableDiffusion15
 __all__ = ["family_of"]
 
 _SD15 = StableDiffusion15()
-_FAMILIES: dict[str, Family] = {"sd15": _SD15, "sd15-custom": _SD15, "starter": _SD15}
+_loaded: dict[str, Family] = {}
 
 
 def family_of(name: str) -> Family:
     """name: as in :class:`scumble_server.models.entries.ModelEntry`; models with manifests of their own included."""
-    return _FAMILIES.get(name, _SD15)
+    if name not in _loaded:
+        _loaded[name] = _family(name)
+    return _loaded[name]
+
+
+def _family(name: str) -> Family:
+    """Imported when first needed: each brings modules of its own."""
+    if name == "sdxl":
+        from .sdxl import StableDiffusionXL
+
+        return StableDiffusionXL()
+    if name == "sd3":
+        from .sd3 import StableDiffusion3
+
+        return StableDiffusion3()
+    if name == "flux":
+        from .flux import Flux
+
+        return Flux()
+    return _SD15

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from accelerate import init_empty_weights
 from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
@@ -20,6 +21,9 @@ __all__ = [
     "CONFIGS",
     "check_fits",
     "component",
+    "config_of",
+    "count_blocks",
+    "from_state",
     "guarded",
     "has_cheap_decoder",
     "options",
@@ -66,11 +70,30 @@ def component(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
     return kind.from_pretrained(folder, torch_dtype=dtype, **options(folder, "diffusion_pytorch_model"))
 
 
+def from_state(kind: Any, config: Mapping[str, object], state: Mapping[str, torch.Tensor], dtype: torch.dtype) -> Any:
+    """A component of diffusers from tensors under its own names. Raises RuntimeError if they don't fit."""
+    with init_empty_weights():
+        module = kind.from_config({key: value for key, value in config.items() if not key.startswith("_")})
+    module.load_state_dict(dict(state), strict=True, assign=True)
+    return module.to(dtype)
+
+
 def options(folder: Path, stem: str) -> dict[str, object]:
     """Only local safetensors; the half-precision variant where it is the only one there."""
     names = [file.name for file in folder.glob("*.safetensors")]
     plain = any(name == f"{stem}.safetensors" or name.startswith(f"{stem}-0") for name in names)
     return {"local_files_only": True, "use_safetensors": True, "variant": None if plain else "fp16"}
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    """Of a component, from its folder."""
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return config
+
+
+def count_blocks(state: Mapping[str, torch.Tensor], prefix: str) -> int:
+    """How many numbers follow ``prefix`` in the tensors' names."""
+    return len({name.removeprefix(prefix).split(".")[0] for name in state if name.startswith(prefix)})
 
 
 def scheduler_config(folder: Path) -> Mapping[str, object]:

@@ -44,15 +44,21 @@ class UNet:
     def predict(self, step: Step, appended: Sequence[torch.Tensor], residuals: Residuals | None) -> torch.Tensor:
         parts = [] if residuals is None else list(residuals.parts)
         return self.module(  # type: ignore[no-any-return]
-            torch.cat([step.model_input, *appended], dim=1) if appended else step.model_input,
-            step.timestep,
-            encoder_hidden_states=step.text,
-            timestep_cond=self._guidance(step),
+            **self.arguments(step, appended),
             down_block_additional_residuals=parts[:-1] or None,
             mid_block_additional_residual=parts[-1] if parts else None,
             return_dict=False,
-            **self.told(step),
         )[0]
+
+    def arguments(self, step: Step, appended: Sequence[torch.Tensor]) -> dict[str, Any]:
+        """All that the module is told but for residuals."""
+        return {
+            "sample": torch.cat([step.model_input, *appended], dim=1) if appended else step.model_input,
+            "timestep": step.timestep,
+            "encoder_hidden_states": step.text,
+            "timestep_cond": self._guidance(step),
+            **self.told(step),
+        }
 
     def _guidance(self, step: Step) -> torch.Tensor | None:
         """For UNets distilled with the guidance scale as an input (LCM): its sinusoidal embedding, as in diffusers."""
@@ -83,7 +89,7 @@ class UNetControlNet(LoadedControlNet):
     def modules(self) -> Sequence[torch.nn.Module]:
         return [self.net, self.embed]
 
-    def condition(self, image: AnyArray) -> torch.Tensor:
+    def condition(self, image: AnyArray, kind: str) -> torch.Tensor:
         pixels = torch.from_numpy(image).to(self.net.device).permute(2, 0, 1)[None].float() / 255.0
         return self.embed(pixels.to(self.net.dtype))  # type: ignore[no-any-return]
 

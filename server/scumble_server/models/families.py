@@ -1,0 +1,68 @@
+"""What is usual for each family of models. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from scumble_shared.job import SAMPLERS
+
+__all__ = ["FLUX_UNION_MODES", "UNION_MODES", "Usual", "family_name", "runs_like", "usual"]
+
+UNION_MODES: Mapping[str, int] = {"depth": 1, "canny": 3, "lineart": 3, "normal": 4, "segmentation": 5, "tile": 6}
+"""Control kind -> what ControlNet-Union for SDXL (xinsir's; promax too) calls it."""
+
+FLUX_UNION_MODES: Mapping[str, int] = {"canny": 0, "tile": 1, "depth": 2}
+"""Control kind -> what ControlNet-Union for FLUX (InstantX's and Shakker's) calls it."""
+
+NAMES = {
+    "sd15": "Stable Diffusion 1.5",
+    "sd15-custom": "Stable Diffusion 1.5 of an unusual size",
+    "sd2": "Stable Diffusion 2",
+    "sdxl": "SDXL",
+    "sdxl-refiner": "the SDXL refiner",
+    "playground": "Playground 2.5",
+    "sd3": "Stable Diffusion 3",
+    "flux": "FLUX",
+    "flux2": "FLUX.2",
+    "starter": "the starter model",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """sampler, num_inference_steps, guidance_scale, side: of pictures that nobody asked to be otherwise. samplers:
+    which are possible."""
+
+    sampler: str = "dpmpp_2m_karras"
+    num_inference_steps: int = 20
+    guidance_scale: float = 7.0
+    side: int = 512
+    samplers: tuple[str, ...] = SAMPLERS
+
+
+FLOW_SAMPLERS = ("euler", "dpmpp_2m", "unipc")
+
+USUAL: Mapping[str, Usual] = {
+    "sd15": Usual(),
+    "sd15-custom": Usual(),
+    "starter": Usual(),
+    "sdxl": Usual(num_inference_steps=25, guidance_scale=6.0, side=1024),
+    "sd3": Usual("euler", 28, 4.5, 1024, FLOW_SAMPLERS),
+    "flux": Usual("euler", 28, 3.5, 1024, FLOW_SAMPLERS),
+}
+"""Of the families that can be run."""
+
+
+def usual(family: str) -> Usual:
+    return USUAL.get(family, USUAL["sd15"])
+
+
+def runs_like(family: str) -> bool:
+    """Whether models of this family can be run."""
+    return family in USUAL
+
+
+def family_name(family: str) -> str:
+    """As people call it."""
+    return NAMES.get(family, family)
