@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scumble_shared import __version__
 from scumble_shared.client import Arrived
-from scumble_shared.errors import ErrorCode, ErrorInfo
+from scumble_shared.errors import ErrorCode, ErrorInfo, ScumbleError
+from scumble_shared.library import ANSWER, LibraryAnswer, LibraryJob, read_answer
 from scumble_shared.messages import Preview, Result
 
 from .jobs import JobRecord
@@ -55,6 +56,8 @@ def prepare(arrived: Arrived, record: JobRecord) -> object:
         return float_pixels(arrived.tensors["preview"])
     if not isinstance(arrived.message, Result):
         return None
+    if isinstance(record.job, LibraryJob):
+        return _answer(arrived)
     if record.target.live:
         return _painting(next(iter(arrived.tensors.values())))
     pictures = {}
@@ -71,6 +74,13 @@ def finished(record: JobRecord) -> JobRecord:
     name, pixels = "image/0", record.prepared.pixels
     picture = _picture(name, pixels, _record(record, record.provenance, 0))
     return replace(record, prepared={name: picture}, target=replace(record.target, live=False))
+
+
+def _answer(arrived: Arrived) -> LibraryAnswer | ErrorInfo:
+    try:
+        return read_answer(arrived.tensors[ANSWER])
+    except (KeyError, ScumbleError) as error:
+        return ErrorInfo(ErrorCode.INVALID_RESULT, f"the server's answer about its models can't be read: {error}")
 
 
 def _painting(pixels: NDArray[np.uint8]) -> Painting | ErrorInfo:

@@ -17,10 +17,13 @@ from . import icons, overlay
 from .images import keep_image, keep_texture, update_image
 from .materials import apply_texture
 
-__all__ = ["apply_result", "keep_pictures", "preview_watchers", "show_preview", "undo_step"]
+__all__ = ["apply_result", "keep_pictures", "preview_watchers", "show_preview", "takers", "undo_step"]
 
 preview_watchers: dict[str, Callable[[JobRecord, object], None]] = {}
 """Scripts that want a job's previews, by its id; called on the main thread with float32 h x w x 4, bottom row first."""
+
+takers: dict[type, Callable[[JobRecord], None]] = {}
+"""What takes the results of jobs that belong to no scene, by the job's class."""
 
 appliers: dict[type, Callable[[JobRecord], None]] = {}
 """What applies the results of other kinds of jobs, by the job's class; each makes its own undo step."""
@@ -36,6 +39,9 @@ def apply_result(record: JobRecord) -> None:
     """One undo step, and none if the scene the job was made for is gone: then the pictures wait to be kept."""
     preview_watchers.pop(record.id, None)
     if record.target.live:
+        return
+    if take := takers.get(type(record.job)):
+        take(record)
         return
     scene = _scene(record.target.scene_uid)
     if scene is None:

@@ -6,6 +6,7 @@ import textwrap
 
 import bpy
 from bl_ui.utils import PresetPanel
+from scumble_shared.library import LibraryJob
 
 from ..apply import overlay
 from ..apply.icons import control_icon
@@ -61,7 +62,7 @@ class SCUMBLE_PT_main(SidebarPanel, bpy.types.Panel):
         _draw_jobs(layout, current.jobs.live())
         latest = current.jobs.all()[-1:]
         if latest and latest[0].note:
-            _draw_text(layout, latest[0].note, "INFO")
+            draw_text(layout, latest[0].note, "INFO")
 
 
 class SCUMBLE_PT_image(SidebarPanel, bpy.types.Panel):
@@ -93,7 +94,7 @@ class SCUMBLE_PT_controls(SidebarPanel, bpy.types.Panel):
         offered = control_kinds_of(session().capabilities, settings.model_id)
         hint = controls_hint(offered, tuple(control.kind for control in settings.controls if control.enabled))
         if hint:
-            _draw_text(layout, hint, "ERROR")
+            draw_text(layout, hint, "ERROR")
         if not settings.controls:
             layout.prop(settings, "use_default_controls")
         shown = 0
@@ -129,7 +130,7 @@ class SCUMBLE_PT_result(SidebarPanel, bpy.types.Panel):
 
 def _draw_problem(layout: bpy.types.UILayout, problem: object) -> None:
     box = layout.box()
-    _draw_text(box, sentence(problem), "ERROR")
+    draw_text(box, sentence(problem), "ERROR")
     row = box.row()
     remedy = problem.remedy
     if remedy is not None and remedy.action in REMEDY_OPERATORS:
@@ -138,7 +139,7 @@ def _draw_problem(layout: bpy.types.UILayout, problem: object) -> None:
         if argument:
             setattr(button, argument, remedy.argument)
     elif remedy is not None:
-        _draw_text(box, remedy.label, "INFO")
+        draw_text(box, remedy.label, "INFO")
     row.operator("scumble.dismiss_error", text="", icon="X")
 
 
@@ -146,7 +147,8 @@ def _draw_jobs(layout: bpy.types.UILayout, live: tuple[JobRecord, ...]) -> None:
     row = layout.row(align=True)
     row.scale_y = 1.4
     row.operator("scumble.generate", icon="RENDER_STILL")
-    for record in (record for record in live if not record.target.live):
+    shown = (record for record in live if not record.target.live and not isinstance(record.job, LibraryJob))
+    for record in shown:
         line = layout.row(align=True)
         line.progress(factor=progress_fraction(record), text=progress_text(record))
         line.operator("scumble.cancel", text="", icon="CANCEL").job_id = record.id
@@ -183,7 +185,7 @@ def _draw_default_icons(layout: bpy.types.UILayout, scene_uid: int) -> None:
             row.template_icon(icon, scale=ICON_SCALE)
 
 
-def _draw_text(layout: bpy.types.UILayout, text: str, icon: str) -> None:
+def draw_text(layout: bpy.types.UILayout, text: str, icon: str) -> None:
     column = layout.column(align=True)
     for number, line in enumerate(textwrap.wrap(text, TIP_WIDTH)):
         column.label(text=line, icon=icon if number == 0 else "BLANK1")
