@@ -35,6 +35,7 @@ __all__ = [
     "generate",
     "job",
     "live",
+    "make_maps",
     "rebake_texture",
     "step",
     "texture_again",
@@ -159,6 +160,17 @@ def rebake_texture(
 ) -> JobRecord:
     """The pictures there are into new textures, without generating. settings: such as ``texture_size``."""
     return _texture(lambda: texture_all.begin_rebake(bpy.context, thing, **settings), wait, timeout)
+
+
+def make_maps(
+    thing: bpy.types.Object, *, wait: bool = True, timeout: float | None = None, **settings: Any
+) -> JobRecord:
+    """Maps of a texture that an object has, from the pictures there are, without generating; in a new material.
+
+    settings: such as ``maps`` (kinds of ``scumble_shared.job.MAPS``; those the scene ticks, or all, by default) and
+    ``map_estimator``. ``prepared`` has them as "KIND/NAME".
+    """
+    return _texture(lambda: texture_all.begin_maps(bpy.context, thing, **settings), wait, timeout)
 
 
 def control_images(*, timeout: float | None = None) -> JobRecord:

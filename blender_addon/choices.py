@@ -8,12 +8,21 @@ from __future__ import annotations
 
 from functools import cache
 
-from scumble_shared.job import DEFAULT_MODEL, SAMPLERS
-from scumble_shared.messages import Capabilities, ModelInfo
+from scumble_shared.job import BUILT_IN_ESTIMATOR, DEFAULT_MODEL, SAMPLERS
+from scumble_shared.messages import Capabilities, MapEstimatorInfo, ModelInfo
 
 from .state import session
 
-__all__ = ["control_kinds_of", "model_info", "model_items", "model_of", "sampler_items", "settings_of_model"]
+__all__ = [
+    "control_kinds_of",
+    "estimator_items",
+    "estimator_of",
+    "model_info",
+    "model_items",
+    "model_of",
+    "sampler_items",
+    "settings_of_model",
+]
 
 EnumItem = tuple[str, str, str, str, int]
 
@@ -50,6 +59,27 @@ def model_of(model_id: str) -> int:
     """Value of a model in :func:`model_items`."""
     ids = [model.id for model in session().capabilities.models]
     return ids.index(model_id) if model_id in ids else len(ids)
+
+
+def estimator_items(settings: object, context: object) -> tuple[EnumItem, ...]:
+    """What the server can make maps with, and the scene's own choice if the server lacks it."""
+    chosen = getattr(settings, "map_estimator_id", BUILT_IN_ESTIMATOR)
+    return _estimator_items(session().capabilities.map_estimators, chosen)
+
+
+@cache
+def _estimator_items(estimators: tuple[MapEstimatorInfo, ...], chosen: str) -> tuple[EnumItem, ...]:
+    offered = [(info.id, info.name, f"Makes {', '.join(info.maps)}", "NONE") for info in estimators]
+    if chosen not in {info.id for info in estimators}:
+        name = "Built-in" if chosen == BUILT_IN_ESTIMATOR else chosen
+        offered.append((chosen, name, "Not offered by this server" if estimators else "", "NONE"))
+    return tuple((*item, index) for index, item in enumerate(offered))
+
+
+def estimator_of(estimator_id: str) -> int:
+    """Value of an estimator in :func:`estimator_items`."""
+    ids = [info.id for info in session().capabilities.map_estimators]
+    return ids.index(estimator_id) if estimator_id in ids else len(ids)
 
 
 def model_info(capabilities: Capabilities, model_id: str) -> ModelInfo | None:

@@ -15,16 +15,21 @@ COMPRESSION = 3
 SUB_FILTER = 1
 
 
-def png_bytes(pixels: NDArray[np.uint8], text: str = "", keyword: str = "scumble") -> bytes:
-    """pixels: uint8 H x W x (1, 3 or 4), top row first, sRGB. text: kept in an iTXt chunk."""
+def png_bytes(
+    pixels: NDArray[np.uint8] | NDArray[np.uint16], text: str = "", keyword: str = "scumble", *, is_color: bool = True
+) -> bytes:
+    """pixels: uint8 or uint16 H x W x (1, 3 or 4), top row first. text: kept in an iTXt chunk. is_color: sRGB, rather
+    than numbers of some other kind."""
     height, width, channels = pixels.shape
-    header = struct.pack(">IIBBBBB", width, height, 8, COLOR_TYPES[channels], 0, 0, 0)
-    filtered = np.zeros((height, 1 + width * channels), np.uint8)
+    depth = 8 * pixels.itemsize
+    header = struct.pack(">IIBBBBB", width, height, depth, COLOR_TYPES[channels], 0, 0, 0)
+    step = channels * pixels.itemsize
+    filtered = np.zeros((height, 1 + width * step), np.uint8)
     filtered[:, 0] = SUB_FILTER
-    rows = pixels.reshape(height, width * channels)
+    rows = np.ascontiguousarray(pixels, f">u{pixels.itemsize}").view(np.uint8).reshape(height, width * step)
     filtered[:, 1:] = rows
-    filtered[:, 1 + channels :] -= rows[:, :-channels]  # wraps, as the format wants
-    chunks = [_chunk(b"IHDR", header), _chunk(b"sRGB", b"\0")]
+    filtered[:, 1 + step :] -= rows[:, :-step]  # wraps, as the format wants
+    chunks = [_chunk(b"IHDR", header), *([_chunk(b"sRGB", b"\0")] if is_color else [])]
     if text:
         chunks.append(_chunk(b"iTXt", keyword.encode("latin-1") + b"\0\0\0\0\0" + text.encode()))
     chunks += [_chunk(b"IDAT", zlib.compress(filtered.tobytes(), COMPRESSION)), _chunk(b"IEND", b"")]

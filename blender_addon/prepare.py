@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scumble_shared import __version__
 from scumble_shared.client import Arrived
 from scumble_shared.errors import ErrorCode, ErrorInfo, ScumbleError
+from scumble_shared.job import MAPS
 from scumble_shared.library import ANSWER, LibraryAnswer, LibraryJob, read_answer
 from scumble_shared.messages import Preview, Result
 
@@ -26,16 +27,22 @@ RECORD_FORMAT = 1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """pixels: uint8 H x W x 1, 3 or 4, top row first. png: the same as a file with its provenance.
+    """pixels: uint8 or uint16 H x W x 1, 3 or 4, top row first. png: the same as a file with its provenance.
 
-    icon: float32 h x w x 4, bottom row first, small. record: provenance as JSON text.
+    name: of the result; tells whether it is a colour (:attr:`is_color`). icon: float32 h x w x 4, bottom row first,
+    small. record: provenance as JSON text.
     """
 
     name: str
-    pixels: NDArray[np.uint8]
+    pixels: NDArray[np.uint8] | NDArray[np.uint16]
     png: bytes
     icon: NDArray[np.float32]
     record: str
+
+    @property
+    def is_color(self) -> bool:
+        """Rather than numbers, as most maps of a material have."""
+        return _is_color(self.name)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +69,7 @@ def prepare(arrived: Arrived, record: JobRecord) -> object:
         return _painting(next(iter(arrived.tensors.values())))
     pictures = {}
     for index, (name, array) in enumerate(arrived.tensors.items()):
-        if array.dtype != np.uint8 or array.ndim not in (2, 3) or not array.size:
+        if array.dtype.name not in ("uint8", "uint16") or array.ndim not in (2, 3) or not array.size:
             return ErrorInfo(ErrorCode.INVALID_RESULT, f"{name} isn't a picture: {array.dtype} {array.shape}")
         if not name.startswith("weight/"):
             pictures[name] = _picture(name, array, _record(record, arrived.message.provenance, index))
@@ -89,18 +96,25 @@ def _painting(pixels: NDArray[np.uint8]) -> Painting | ErrorInfo:
     return Painting(pixels, float_pixels(pixels))
 
 
-def float_pixels(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """uint8 H x W x C, top row first -> float32 H x W x 4 in [0, 1], bottom row first, as Blender has images."""
+def float_pixels(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.float32]:
+    """uint8 or uint16 H x W x C, top row first -> float32 H x W x 4 in [0, 1], bottom row first, as Blender has
+    images."""
     height, width, channels = pixels.shape
     result = np.ones((height, width, 4), np.float32)
-    result[..., : max(channels, 3)] = pixels[::-1] * np.float32(1.0 / 255.0)
+    result[..., : max(channels, 3)] = pixels[::-1] * np.float32(1.0 / np.iinfo(pixels.dtype).max)
     return result
 
 
-def _picture(name: str, array: NDArray[np.uint8], record: str) -> Picture:
+def _picture(name: str, array: NDArray[np.uint8] | NDArray[np.uint16], record: str) -> Picture:
     pixels = array if array.ndim == 3 else array[..., None]
     stride = max(1, -(-max(pixels.shape[:2]) // ICON_SIDE))
-    return Picture(name, pixels, png_bytes(pixels, record), float_pixels(pixels[::stride, ::stride]), record)
+    png = png_bytes(pixels, record, is_color=_is_color(name))
+    return Picture(name, pixels, png, float_pixels(pixels[::stride, ::stride]), record)
+
+
+def _is_color(name: str) -> bool:
+    kind = name.split("/", 1)[0]
+    return kind not in MAPS or kind == "albedo"
 
 
 def _record(record: JobRecord, provenance: str, index: int) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import bpy
-from scumble_shared.job import CONTROL_KINDS, DEFAULT_MODEL
+from scumble_shared.job import BUILT_IN_ESTIMATOR, CONTROL_KINDS, DEFAULT_MODEL, MAPS
 from scumble_shared.limits import DEFAULT_LIMITS
 
-from .choices import model_items, model_of
+from .choices import estimator_items, estimator_of, model_items, model_of
 from .suited import add_suited_properties, follow_the_model
 
 __all__ = ["RESULT_ACTIONS", "SCUMBLE_PG_control", "SCUMBLE_PG_live", "SCUMBLE_PG_settings", "register", "unregister"]
@@ -38,6 +38,17 @@ CONTROL_NAMES = {
 CONTROL_ITEMS = tuple((kind, *CONTROL_NAMES[kind], index) for index, kind in enumerate(CONTROL_KINDS))
 
 
+MAP_NAMES = {
+    "albedo": ("Albedo", "Colour without the light that was painted with it"),
+    "roughness": ("Roughness", "How matt places are, by the material that the prompt names"),
+    "metallic": ("Metallic", "Where it is metal, by the material that the prompt names"),
+    "normal": ("Normal", "Relief for light to fall on, without more geometry"),
+    "height": ("Height", "Relief to displace with; without normals, it is shown as a bump"),
+    "ao": ("Ambient Occlusion", "Where little light reaches; for exports, Blender works out its own"),
+}
+MAP_ITEMS = tuple((kind, *MAP_NAMES[kind], "NONE", 1 << index) for index, kind in enumerate(MAPS))
+
+
 def _get_model(settings: SCUMBLE_PG_settings) -> int:
     return model_of(settings.model_id)
 
@@ -46,6 +57,14 @@ def _set_model(settings: SCUMBLE_PG_settings, value: int) -> None:
     """Choosing a model also takes what suits it; presets and scripts that set ``model_id`` decide for themselves."""
     settings.model_id = model_items(settings, None)[value][0]
     follow_the_model(settings)
+
+
+def _get_estimator(settings: SCUMBLE_PG_settings) -> int:
+    return estimator_of(settings.map_estimator_id)
+
+
+def _set_estimator(settings: SCUMBLE_PG_settings, value: int) -> None:
+    settings.map_estimator_id = estimator_items(settings, None)[value][0]
 
 
 class SCUMBLE_PG_control(bpy.types.PropertyGroup):
@@ -220,6 +239,23 @@ class SCUMBLE_PG_settings(bpy.types.PropertyGroup):
         min=0.0,
         max=16.0,
         soft_max=8.0,
+    )
+    maps: bpy.props.EnumProperty(
+        name="Maps",
+        description="What the materials of textures have besides their colour; made from the pictures",
+        items=MAP_ITEMS,
+        options={"ENUM_FLAG"},
+        default=set(),
+    )
+    map_estimator_id: bpy.props.StringProperty(
+        name="Estimator Id", description="Id of what makes the maps", default=BUILT_IN_ESTIMATOR
+    )
+    map_estimator: bpy.props.EnumProperty(
+        name="Estimator",
+        description="What makes the maps; those it doesn't know are made by the built-in one",
+        items=estimator_items,
+        get=_get_estimator,
+        set=_set_estimator,
     )
     live: bpy.props.PointerProperty(type=SCUMBLE_PG_live, name="Live")
 

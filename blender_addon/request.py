@@ -10,7 +10,17 @@ from typing import Any
 import bpy
 import numpy as np
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
-from scumble_shared.job import Control, ControlImagesJob, GenerateJob, MeshRef, ProjectJob, View, texture_names
+from scumble_shared.job import (
+    BUILT_IN_ESTIMATOR,
+    MAPS,
+    Control,
+    ControlImagesJob,
+    GenerateJob,
+    MeshRef,
+    ProjectJob,
+    View,
+    texture_names,
+)
 from scumble_shared.messages import Capabilities
 from scumble_shared.tensor import AnyArray, Digest
 
@@ -25,7 +35,17 @@ from .jobs import JobRecord, MeshTarget, SeenObject, Target
 from .prepare import Picture
 from .properties import SCUMBLE_PG_control, SCUMBLE_PG_settings
 
-__all__ = ["SEED_LIMIT", "Request", "camera_size", "control_images", "controls_of", "generation", "texture", "viewport"]
+__all__ = [
+    "SEED_LIMIT",
+    "Request",
+    "camera_size",
+    "control_images",
+    "controls_of",
+    "generation",
+    "maps_of",
+    "texture",
+    "viewport",
+]
 
 MATRIX_TOLERANCE = 1e-5
 SEED_LIMIT = 2**31
@@ -105,7 +125,16 @@ def texture(
     tensors[digest] = picture.pixels
     refs = tuple(_mesh_ref(mesh, generated.target.objects, tensors) for mesh in arrays)
     base = _bases(objects, arrays, refs, settings.texture_size, tensors)
-    job = ProjectJob(digest, view, refs, base, settings.texture_size, settings.angle_exponent)
+    job = ProjectJob(
+        digest,
+        view,
+        refs,
+        base,
+        settings.texture_size,
+        settings.angle_exponent,
+        prompt=generated.job.prompt,
+        **maps_of(settings),
+    )
     meshes = tuple(MeshTarget(mesh.name, mesh.session_uid, mesh.uv_map, bool(base)) for mesh in arrays)
     return Request(job, tensors, replace(generated.target, meshes=meshes, actions=frozenset()))
 
@@ -159,6 +188,14 @@ def controls_of(settings: SCUMBLE_PG_settings, offered: Iterable[str]) -> tuple[
     if not settings.controls and settings.use_default_controls:
         return tuple(Control(kind) for kind in ("depth", "normal") if kind in offered)
     return tuple(_control(control) for control in settings.controls if control.enabled)
+
+
+def maps_of(settings: SCUMBLE_PG_settings) -> dict[str, Any]:
+    """The scene's maps as fields of a job."""
+    return {
+        "maps": tuple(kind for kind in MAPS if kind in settings.maps),
+        "map_estimator": settings.map_estimator_id or BUILT_IN_ESTIMATOR,
+    }
 
 
 def _control(control: SCUMBLE_PG_control) -> Control:

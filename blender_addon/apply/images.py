@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,11 +11,31 @@ import bpy
 from scumble_shared.job import MeshRef, texture_names
 
 from ..prepare import Picture
+from .material_maps import Maps
 
-__all__ = ["PROVENANCE", "keep_image", "keep_texture", "keep_tiled_image", "update_image"]
+__all__ = [
+    "MAP_NAMES",
+    "PROVENANCE",
+    "height_range",
+    "keep_image",
+    "keep_maps",
+    "keep_texture",
+    "keep_tiled_image",
+    "update_image",
+]
 
 PROVENANCE = "scumble"
 """Custom property with the JSON of the job that made the image."""
+
+MAP_NAMES = {
+    "albedo": "Albedo",
+    "roughness": "Roughness",
+    "metallic": "Metallic",
+    "normal": "Normal",
+    "height": "Height",
+    "ao": "Ambient Occlusion",
+}
+"""As Blender calls them, of ``scumble_shared.job.MAPS``."""
 
 CAMERA_IMAGE = "scumble_camera_image"
 """Custom property of the one image that each scene's camera results go to; its value is the scene's name."""
@@ -28,15 +49,16 @@ def keep_image(picture: Picture, name: str) -> bpy.types.Image:
     return image
 
 
-def keep_texture(pictures: Mapping[str, Picture], ref: MeshRef) -> bpy.types.Image:
+def keep_texture(pictures: Mapping[str, Picture], ref: MeshRef, kind: str = "texture") -> bpy.types.Image:
     """A new image of what a job made for a mesh, with a tile each for what lies on UDIM tiles.
 
-    pictures: the job's results, by name.
+    pictures: the job's results, by name. kind: "texture" or one of ``scumble_shared.job.MAPS``.
     """
-    mine = [pictures[f"texture/{name}"] for name in texture_names([ref])]
+    mine = [pictures[f"{kind}/{name}"] for name in texture_names([ref])]
+    name = f"Scumble {ref.name}" if kind == "texture" else f"Scumble {ref.name} {MAP_NAMES[kind]}"
     if ref.tiles:
-        return keep_tiled_image(dict(zip(ref.tiles, mine, strict=True)), f"Scumble {ref.name}")
-    return keep_image(mine[0], f"Scumble {ref.name}")
+        return keep_tiled_image(dict(zip(ref.tiles, mine, strict=True)), name)
+    return keep_image(mine[0], name)
 
 
 def keep_tiled_image(pictures: Mapping[int, Picture], name: str) -> bpy.types.Image:
@@ -59,6 +81,21 @@ def keep_tiled_image(pictures: Mapping[int, Picture], name: str) -> bpy.types.Im
     return image
 
 
+def keep_maps(pictures: Mapping[str, Picture], ref: MeshRef, provenance: str) -> Maps:
+    """New images of all maps that a job made for a mesh. provenance: the result's, JSON."""
+    name = texture_names([ref])[0]
+    images = {kind: keep_texture(pictures, ref, kind) for kind in MAP_NAMES if f"{kind}/{name}" in pictures}
+    return Maps(images, height_range(provenance, name))
+
+
+def height_range(provenance: str, name: str) -> float:
+    """How far apart black and white of a height are, in the units that the job says; 0 where nothing tells."""
+    try:
+        return float(json.loads(provenance)["maps"]["height_range"][name])
+    except (ValueError, KeyError, TypeError):
+        return 0.0
+
+
 def update_image(picture: Picture, scene: bpy.types.Scene) -> bpy.types.Image:
     """The scene's one camera image, as a render result would be: each result replaces the one before."""
     found = (image for image in bpy.data.images if image.get(CAMERA_IMAGE) == scene.name and image.library is None)
@@ -79,7 +116,7 @@ def _fill(image: bpy.types.Image, picture: Picture) -> None:
 
 
 def _describe(image: bpy.types.Image, picture: Picture) -> None:
-    image.colorspace_settings.name = "sRGB"
+    image.colorspace_settings.name = "sRGB" if picture.is_color else "Non-Color"
     image.alpha_mode = "CHANNEL_PACKED"
     image[PROVENANCE] = picture.record
     image.buffers_free()  # of the picture before; read anew from the packed file when needed

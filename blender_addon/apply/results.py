@@ -14,7 +14,7 @@ from ..preferences import preferences
 from ..prepare import Picture
 from ..state import session
 from . import icons, overlay
-from .images import keep_image, keep_texture, update_image
+from .images import MAP_NAMES, keep_image, keep_maps, keep_texture, update_image
 from .materials import apply_texture
 
 __all__ = ["apply_result", "keep_pictures", "preview_watchers", "show_preview", "takers", "undo_step"]
@@ -74,7 +74,12 @@ def show_preview(record: JobRecord, pixels: object) -> None:
 def keep_pictures(record: JobRecord) -> list[bpy.types.Image]:
     """New images of all pictures of a finished generation."""
     words = " ".join(record.job.prompt.split())[:NAME_LENGTH] or "Scumble"
-    return [keep_image(picture, words) for picture in record.prepared.values()]
+    return [keep_image(picture, _image_name(words, name)) for name, picture in record.prepared.items()]
+
+
+def _image_name(words: str, name: str) -> str:
+    kind = MAP_NAMES.get(name.split("/", 1)[0])
+    return words if kind is None else f"{words} {kind}"
 
 
 def undo_step(message: str) -> None:
@@ -104,8 +109,9 @@ def _apply_textures(record: JobRecord) -> None:
             lost.append(f"{mesh.name} is gone")
             continue
         try:
-            image = keep_texture(record.prepared, next(ref for ref in record.job.meshes if ref.name == mesh.name))
-            apply_texture(thing, image, mesh.uv_map, mesh.complete)
+            ref = next(ref for ref in record.job.meshes if ref.name == mesh.name)
+            maps = keep_maps(record.prepared, ref, record.provenance)
+            apply_texture(thing, keep_texture(record.prepared, ref), mesh.uv_map, mesh.complete, maps)
             done += 1
         except ScumbleError as error:
             lost.append(str(error))

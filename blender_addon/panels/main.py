@@ -6,6 +6,7 @@ import textwrap
 
 import bpy
 from bl_ui.utils import PresetPanel
+from scumble_shared.job import BUILT_IN_ESTIMATOR
 from scumble_shared.library import LibraryJob
 
 from ..apply import overlay
@@ -18,7 +19,7 @@ from ..presets import PRESET_FOLDER, SCUMBLE_OT_preset_add
 from ..state import session
 from ..status import connection_row, controls_hint, progress_fraction, progress_text, sentence
 
-__all__ = ["CLASSES"]
+__all__ = ["CLASSES", "SidebarPanel", "draw_maps"]
 
 TIP_WIDTH = 42
 """Characters that fit in a line of a Sidebar of usual width."""
@@ -126,6 +127,18 @@ class SCUMBLE_PT_result(SidebarPanel, bpy.types.Panel):
         layout.column().prop(settings, "result_actions")
         layout.prop(settings, "texture_size")
         layout.prop(settings, "angle_exponent")
+        draw_maps(layout, settings)
+
+
+def draw_maps(layout: bpy.types.UILayout, settings: object) -> None:
+    """Which maps textures come with, and who makes them where there is a choice."""
+    column = layout.column()
+    column.use_property_split = True
+    column.use_property_decorate = False
+    column.column().prop(settings, "maps")
+    chosen = settings.map_estimator_id != BUILT_IN_ESTIMATOR
+    if settings.maps and (chosen or len(session().capabilities.map_estimators) > 1):
+        column.prop(settings, "map_estimator")
 
 
 def _draw_problem(layout: bpy.types.UILayout, problem: object) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import bpy
 from scumble_shared.errors import ErrorCode, ScumbleError
+from scumble_shared.job import MAPS
 
 from .. import pump
 from ..jobs import JobRecord
 from ..preferences import preferences
-from ..request import SEED_LIMIT
+from ..request import SEED_LIMIT, maps_of
 from ..runtime import ensure_connection
 from ..state import session
 from . import live
@@ -24,6 +25,7 @@ from .scene import wish_of
 __all__ = [
     "begin_again",
     "begin_around",
+    "begin_maps",
     "begin_one_view",
     "begin_rebake",
     "is_looking",
@@ -67,6 +69,12 @@ def begin_one_view(context: bpy.types.Context, thing: bpy.types.Object, index: i
 def begin_rebake(context: bpy.types.Context, thing: bpy.types.Object, **overrides: Any) -> Draft:
     """The pictures as they are into new textures; nothing is generated."""
     return again(context, thing, locked=lambda recipe: [True] * len(recipe.views), **overrides)
+
+
+def begin_maps(context: bpy.types.Context, thing: bpy.types.Object, **overrides: Any) -> Draft:
+    """The pictures as they are into new textures with maps: those that the scene's settings tick, or all."""
+    wanted = maps_of(context.scene.scumble)
+    return begin_rebake(context, thing, **{**wanted, "maps": wanted["maps"] or MAPS, **overrides})
 
 
 # --- doing it ----------------------------------------------------------------------------------------

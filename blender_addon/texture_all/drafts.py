@@ -22,7 +22,7 @@ from ..capture.tiles import udim_tiles
 from ..choices import control_kinds_of
 from ..connection.addressing import stand_in
 from ..jobs import MeshTarget, Target
-from ..request import SEED_LIMIT, Request, controls_of
+from ..request import SEED_LIMIT, Request, controls_of, maps_of
 from .planning import Plan, Wish
 from .properties import UNSEEN, SCUMBLE_PG_around
 from .recipe import Recipe, read
@@ -139,6 +139,7 @@ def _job(settings: Any, own: SCUMBLE_PG_around, capabilities: Capabilities, over
         sync_end=own.sync_end,
         texture_size=settings.texture_size,
         angle_exponent=own.angle_exponent,
+        **maps_of(settings),
     )
     return replace(job, **overrides)
 

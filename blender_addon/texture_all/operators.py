@@ -165,6 +165,20 @@ class SCUMBLE_OT_rebake_texture(DraftOperator, bpy.types.Operator):
         )
 
 
+class SCUMBLE_OT_make_maps(DraftOperator, bpy.types.Operator):
+    """Make the maps that are ticked, or all, of the texture there is; nothing is generated"""
+
+    bl_idname = "scumble.make_maps"
+    bl_label = "Make Maps"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return _can_do_again(cls, context)
+
+    def draft(self, context: bpy.types.Context) -> Draft:
+        return actions.begin_maps(context, context.object)
+
+
 class SCUMBLE_OT_around_camera_add(bpy.types.Operator):
     """Add the selected cameras to the list, or else the scene's"""
 
@@ -210,6 +224,7 @@ CLASSES = (
     SCUMBLE_OT_texture_again,
     SCUMBLE_OT_texture_view_again,
     SCUMBLE_OT_rebake_texture,
+    SCUMBLE_OT_make_maps,
     SCUMBLE_OT_around_camera_add,
     SCUMBLE_OT_around_camera_remove,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 
-from ..panels.main import SidebarPanel
+from ..panels.main import SidebarPanel, draw_maps
 from . import actions, live
 from .properties import SCUMBLE_PG_around, SCUMBLE_PG_texture
 from .recipe import has_recipe
@@ -47,6 +47,7 @@ class SCUMBLE_PT_texture(SidebarPanel, bpy.types.Panel):
         row = layout.row(align=True)
         row.operator("scumble.texture_again", icon="FILE_REFRESH")
         row.operator("scumble.rebake_texture", icon="RENDER_STILL")
+        layout.operator("scumble.make_maps", icon="NODE_MATERIAL")
         layout.label(text=f"{kept.coverage:.0%} seen, seed {kept.seed}", translate=False)
         column = layout.column(align=True)
         for index, view in enumerate(kept.views):
@@ -93,6 +94,7 @@ def _draw_settings(layout: bpy.types.UILayout, settings: object, around: SCUMBLE
     column.prop(settings, "texture_size")
     column.prop(around, "angle_exponent")
     column.prop(around, "view_words")
+    draw_maps(layout, settings)
 
 
 def _draw_prompts(layout: bpy.types.UILayout, around: SCUMBLE_PG_around) -> None:

@@ -10,7 +10,7 @@ from scumble_shared.errors import ScumbleError
 from scumble_shared.job import TextureJob
 from scumble_shared.placement import words_of
 
-from ..apply.images import PROVENANCE, keep_image, keep_texture
+from ..apply.images import PROVENANCE, keep_image, keep_maps, keep_texture
 from ..apply.materials import apply_texture
 from ..apply.results import undo_step
 from ..jobs import JobRecord, JobState, MeshTarget
@@ -64,13 +64,16 @@ def _objects(record: JobRecord) -> tuple[list[tuple[MeshTarget, bpy.types.Object
 
 def _apply(record: JobRecord, mesh: MeshTarget, thing: bpy.types.Object) -> None:
     before = [slot.material for slot in thing.material_slots if slot.material is not None]
-    image = keep_texture(record.prepared, next(ref for ref in record.job.meshes if ref.name == mesh.name))
+    ref = next(ref for ref in record.job.meshes if ref.name == mesh.name)
+    image, maps = keep_texture(record.prepared, ref), keep_maps(record.prepared, ref, record.provenance)
+    images = [image, *maps.images.values()]
     try:
-        made = apply_texture(thing, image, mesh.uv_map, mesh.complete)
+        made = apply_texture(thing, image, mesh.uv_map, mesh.complete, maps)
     except ScumbleError:
-        bpy.data.images.remove(image)
+        bpy.data.batch_remove(images)
         raise
-    image.use_fake_user = False  # its materials use it; each texture made again would stay for ever
+    for image in images:
+        image.use_fake_user = False  # its materials use it; each texture made again would stay for ever
     for material in made:
         material[PROVENANCE] = record.id
     for old in before:
