@@ -15,6 +15,7 @@ from typing import Any
 
 import bpy
 from scumble_shared.errors import ErrorCode, ScumbleError
+from scumble_shared.library import LibraryAnswer, LibraryJob
 from scumble_shared.messages import Capabilities
 
 from . import actions, pump
@@ -22,6 +23,7 @@ from .apply import results
 from .jobs import JobRecord
 from .live import control
 from .live.script import Live
+from .models import verbs as models
 from .state import session
 from .texture_all import actions as texture_all
 from .texture_all.drafts import Draft
@@ -35,6 +37,7 @@ __all__ = [
     "generate",
     "job",
     "live",
+    "manage_models",
     "make_maps",
     "rebake_texture",
     "step",
@@ -85,6 +88,19 @@ def generate(
     if on_preview is not None:
         results.preview_watchers[record.id] = on_preview
     return actions.wait(record.id, timeout) if wait else record
+
+
+def manage_models(
+    action: str, target: str = "", *, wait: bool = True, timeout: float | None = None, **settings: Any
+) -> LibraryAnswer | JobRecord:
+    """Something done with the server's models: ``manage_models("get", "sd15")``, ``manage_models("list").listing``.
+
+    action, target, settings: as ``scumble_shared.library.LibraryJob`` has them. wait: returns the server's answer;
+    otherwise the record of the job, to be waited for.
+    """
+    actions.connect_and_wait()
+    record = models.start(LibraryJob(action, target, **settings))
+    return actions.wait(record.id, timeout).prepared if wait else record
 
 
 def texture_from_view(
