@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
-from . import capture, operators, panels, preferences, presets, properties, pump, runtime, texture_all, translations
+from . import (
+    capture,
+    models,
+    operators,
+    panels,
+    preferences,
+    presets,
+    properties,
+    pump,
+    runtime,
+    texture_all,
+    translations,
+)
 from .apply import overlay
 from .live import control as live
 
 __all__ = ["register", "unregister"]
 
-PARTS = (translations, preferences, properties, operators, presets, panels, texture_all, overlay, runtime, live, pump)
+PARTS = (
+    translations,
+    preferences,
+    properties,
+    operators,
+    presets,
+    panels,
+    models,
+    texture_all,
+    overlay,
+    runtime,
+    live,
+    pump,
+)
 """In the order they come; they go in reverse."""
 
 

@@ -6,7 +6,7 @@ import bpy
 
 from .identity import PACKAGE
 
-__all__ = ["SCUMBLE_AP_preferences", "preferences", "register", "unregister"]
+__all__ = ["SCUMBLE_AP_preferences", "download_settings", "preferences", "register", "unregister"]
 
 CONNECTIONS = (
     ("LOCAL", "Start by Itself", "Start a server on this machine when it is needed, and end it with Blender"),
@@ -41,6 +41,15 @@ class SCUMBLE_AP_preferences(bpy.types.AddonPreferences):
         name="Certificate",
         description="SHA-256 fingerprint of a certificate the server made itself; empty trusts known authorities",
     )
+    hub_token: bpy.props.StringProperty(
+        name="Hugging Face Token",
+        description="For models that are only given to those who accepted their licence; only huggingface.co sees it. "
+        "Blender keeps it in its preferences file",
+        subtype="PASSWORD",
+    )
+    mirror: bpy.props.StringProperty(
+        name="Mirror", description="Download models from here instead of https://huggingface.co; empty for that"
+    )
     show_previews: bpy.props.BoolProperty(
         name="Show Steps",
         description="Show the picture forming, step by step, over the view it was made from",
@@ -55,6 +64,8 @@ class SCUMBLE_AP_preferences(bpy.types.AddonPreferences):
         if self.connection == "LOCAL":
             layout.prop(self, "server_path")
             layout.prop(self, "server_arguments")
+            layout.prop(self, "hub_token")
+            layout.prop(self, "mirror")
         elif self.connection == "ADDRESS":
             layout.prop(self, "url")
             layout.prop(self, "token")
@@ -64,6 +75,12 @@ class SCUMBLE_AP_preferences(bpy.types.AddonPreferences):
 
 def preferences() -> SCUMBLE_AP_preferences:
     return bpy.context.preferences.addons[PACKAGE].preferences
+
+
+def download_settings(wanted: SCUMBLE_AP_preferences) -> dict[str, str]:
+    """Environment variables of a server that we start; what isn't set here stays as the system has it."""
+    given = {"HF_TOKEN": wanted.hub_token.strip(), "SCUMBLE_MIRROR": wanted.mirror.strip()}
+    return {name: value for name, value in given.items() if value}
 
 
 register, unregister = bpy.utils.register_classes_factory((SCUMBLE_AP_preferences,))

@@ -14,7 +14,7 @@ from .compat import register_exit, unregister_exit
 from .connection.address import Address, check_allowed
 from .connection.server_process import find_command, running_server
 from .identity import CLIENT, PACKAGE
-from .preferences import preferences
+from .preferences import download_settings, preferences
 from .prepare import prepare
 from .session import ConnectionState, Session
 from .state import install, session
@@ -28,7 +28,8 @@ def connect() -> None:
     try:
         if wanted.connection == "LOCAL":
             arguments = shlex.split(wanted.server_arguments)
-            current.start_server(find_command(bpy.path.abspath(wanted.server_path)), _log_file(), arguments)
+            command = find_command(bpy.path.abspath(wanted.server_path))
+            current.start_server(command, _log_file(), arguments, download_settings(wanted))
         else:
             address = (
                 running_server()

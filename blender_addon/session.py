@@ -98,10 +98,16 @@ class Session:
         """Process id of the server of our own, 0 without one."""
         return self._server.pid if self._server else 0
 
-    def start_server(self, command: Sequence[str], log: Path, arguments: Sequence[str] = ()) -> None:
-        """Raises ScumbleError SERVER_UNREACHABLE if the command can't be run."""
+    def start_server(
+        self,
+        command: Sequence[str],
+        log: Path,
+        arguments: Sequence[str] = (),
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        """variables: for the server's environment. Raises ScumbleError SERVER_UNREACHABLE if it can't be run."""
         self._leave()
-        self._server = LocalServer(command, log, arguments)
+        self._server = LocalServer(command, log, arguments, variables)
         self._set(ConnectionState.STARTING)
 
     def connect(self, address: Address) -> None:

@@ -67,9 +67,15 @@ def address_of(record: ServerRecord) -> Address:
 
 
 class LocalServer:
-    """command: from :func:`find_command`. log: file for what the server says."""
+    """command: from :func:`find_command`. log: file for what the server says. variables: for its environment."""
 
-    def __init__(self, command: Sequence[str], log: Path, arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        log: Path,
+        arguments: Sequence[str] = (),
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self.instance_id = secrets.token_hex(8)
         self.log = log
         self._deadline = time.monotonic() + START_TIMEOUT
@@ -82,7 +88,7 @@ class LocalServer:
                     stdin=subprocess.PIPE,
                     stdout=file,
                     stderr=subprocess.STDOUT,
-                    env=_environment(os.environ),
+                    env={**_environment(os.environ), **(variables or {})},
                     creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
                     start_new_session=sys.platform != "win32",  # Ctrl-C in Blender's terminal isn't for the server
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bpy
+from scumble_shared.job import LibraryJob
 
 from .. import actions
 from ..jobs import JobRecord
@@ -31,12 +32,12 @@ class SCUMBLE_OT_generate(WaitingOperator, bpy.types.Operator):
 
 
 class SCUMBLE_OT_cancel(bpy.types.Operator):
-    """Stop what is being made; takes effect within one step"""
+    """Stop what is being made, or a download; takes effect within one step"""
 
     bl_idname = "scumble.cancel"
     bl_label = "Cancel"
 
-    job_id: bpy.props.StringProperty(name="Job", description="Empty for all", options={"SKIP_SAVE"})
+    job_id: bpy.props.StringProperty(name="Job", description="Empty for all pictures", options={"SKIP_SAVE"})
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -44,7 +45,7 @@ class SCUMBLE_OT_cancel(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         for record in session().jobs.live():
-            if self.job_id in ("", record.id):
+            if self.job_id == record.id or (not self.job_id and not isinstance(record.job, LibraryJob)):
                 session().cancel(record.id)
         return {"FINISHED"}
 
