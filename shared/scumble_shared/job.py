@@ -34,6 +34,7 @@ __all__ = [
     "GenerateJob",
     "Job",
     "LibraryJob",
+    "Lora",
     "MeshRef",
     "ProjectJob",
     "TextureJob",
@@ -127,6 +128,15 @@ class Control:
 
 
 @dataclass(frozen=True, slots=True)
+class Lora:
+    """A change to the model for this job alone. model: LoRA id. weight: 1 as it was trained, 0 not at all; may be
+    negative."""
+
+    model: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class GenerateJob:
     """Text, geometry and optionally an image in; ``batch_size`` images out.
 
@@ -137,6 +147,7 @@ class GenerateJob:
     tiling: directions in which the picture goes on where it began, so that it can be laid side by side (one of
     ``TILINGS``); an ``init_image`` should repeat already where it isn't repainted. Not with noise on the surface.
     quality: one of ``QUALITIES``; others than "exact" save work from step to step and give nearly that picture.
+    loras: on top of the model, in order.
     maps: of ``MAPS``, of each image as if it were a flat surface. map_estimator: who makes them.
     Results: tensors "image/0", "image/1", ... uint8 H x W x 3, and "KIND/0", ... of ``maps``, H x W.
     """
@@ -161,6 +172,7 @@ class GenerateJob:
     quality: str = "exact"
     maps: tuple[str, ...] = ()
     map_estimator: str = BUILT_IN_ESTIMATOR
+    loras: tuple[Lora, ...] = ()
     task: Literal["generate"] = "generate"
 
 
@@ -273,6 +285,7 @@ class TextureJob:
     quality: of the views, as in :class:`GenerateJob`.
     maps: of ``MAPS``, made besides, from the views' pictures; with all views locked, of a texture that was made before.
     map_estimator: as in :class:`ProjectJob`.
+    loras: on top of the model, in order.
     View ``i`` has seed ``seed + i``.
     Results: "view/0", "view/1", ... uint8 H x W x 3, locked ones unchanged, and per texture (:func:`texture_names`)
     "texture/NAME" uint8 or uint16 S x S x 4 (sRGB, top row first, alpha full), "weight/NAME" uint8 S x S (255 = seen
@@ -305,6 +318,7 @@ class TextureJob:
     quality: str = "exact"
     maps: tuple[str, ...] = ()
     map_estimator: str = BUILT_IN_ESTIMATOR
+    loras: tuple[Lora, ...] = ()
     task: Literal["texture"] = "texture"
 
 
@@ -323,6 +337,7 @@ class UpscaleJob:
     controls: "tile" without ``image`` is shown the enlarged picture; other kinds need an image or ``view``, of the
     frame of the picture.
     tiling: directions in which the picture repeats, and must go on doing so (one of ``TILINGS``).
+    loras: on top of the model, in order.
     Results: "image/0", with the type and channels of ``image``, ``factor`` times as high and wide.
     """
 
@@ -343,6 +358,7 @@ class UpscaleJob:
     controls: tuple[Control, ...] = ()
     view: View | None = None
     tiling: str = ""
+    loras: tuple[Lora, ...] = ()
     task: Literal["upscale"] = "upscale"
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "Identify",
     "JobEvent",
     "ListModels",
+    "LoraInfo",
     "MapEstimatorInfo",
     "ModelInfo",
     "ModelsChanged",
@@ -78,6 +79,21 @@ class ModelInfo:
     height: int
     control_kinds: tuple[str, ...] = ()  # kinds for which Control.model may be ""
     note: str = ""
+    samplers: tuple[str, ...] = ()  # that go with it; () for all that the server has
+
+
+@dataclass(frozen=True, slots=True)
+class LoraInfo:
+    """A LoRA for models of ``family``. weight: that suits it. sampler, num_inference_steps, guidance_scale: what a
+    model needs with it, for those that save steps; "" and 0 where it is as without."""
+
+    id: str
+    name: str
+    family: str
+    weight: float = 1.0
+    sampler: str = ""
+    num_inference_steps: int = 0
+    guidance_scale: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +133,7 @@ class Capabilities:
     unusable: tuple[UnusableModel, ...] = ()
     upscalers: tuple[UpscalerInfo, ...] = ()
     map_estimators: tuple[MapEstimatorInfo, ...] = ()
+    loras: tuple[LoraInfo, ...] = ()
 
 
 # --- server -> client -------------------------------------------------------------------------------

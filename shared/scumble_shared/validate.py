@@ -25,7 +25,6 @@ from .job import (
     CONTROL_KINDS,
     NOISE_ANCHORS,
     QUALITIES,
-    SAMPLERS,
     TEXTURE_METHODS,
     TILINGS,
     UPSCALE_FACTORS,
@@ -48,7 +47,9 @@ from .validate_models import (
     check_control_values,
     check_controlnet,
     check_controls,
+    check_loras,
     check_model_id,
+    check_sampler,
     check_unusable,
     model_info,
     remove_control,
@@ -138,9 +139,8 @@ def _check_sampling(
     _check_prompt(job.prompt, "job.prompt", limits)
     _check_prompt(job.negative_prompt, "job.negative_prompt", limits)
     model = model_info(job.model, known)
-    samplers = known.samplers if known is not None else SAMPLERS
-    if job.sampler not in samplers:
-        raise invalid("job.sampler", f"{quoted(job.sampler)} isn't a sampler here; there are {', '.join(samplers)}")
+    check_sampler(job.sampler, model, known)
+    check_loras(job.loras, model, known, limits)
     check_range(job.num_inference_steps, 1, limits.num_inference_steps, "job.num_inference_steps")
     check_range(job.guidance_scale, 0.0, limits.guidance_scale, "job.guidance_scale")
     check_range(job.seed, 0, SEED_MAX - max(limits.batch_size, limits.views), "job.seed")

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 
 from .checks import Facts, check_picture_size, check_range, check_tensor, invalid, quoted
 from .errors import ErrorCode, Remedy, RemedyAction, ScumbleError
-from .job import CONTROL_KINDS, Control, View
+from .job import CONTROL_KINDS, SAMPLERS, Control, Lora, View
 from .limits import Limits
 from .messages import Capabilities, ControlNetInfo, ModelInfo
 
@@ -17,7 +17,9 @@ __all__ = [
     "check_control_values",
     "check_controlnet",
     "check_controls",
+    "check_loras",
     "check_model_id",
+    "check_sampler",
     "check_unusable",
     "model_info",
     "remove_control",
@@ -26,6 +28,7 @@ __all__ = [
 MODEL_ID_BYTES = 200
 RESERVED_NAMES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 STRENGTH_MAX = 10.0
+LORA_WEIGHT_MAX = 10.0
 
 BUFFERS_NEEDED = {
     "depth": ("depth",),
@@ -76,15 +79,51 @@ def model_info(model: str, known: Capabilities | None) -> ModelInfo | None:
     )
 
 
-def check_unusable(model: str, known: Capabilities, path: str) -> None:
+def check_unusable(model: str, known: Capabilities, path: str, remedy: Remedy | None = None) -> None:
     for info in known.unusable:
         if info.id == model:
             raise ScumbleError(
                 ErrorCode.MODEL_INVALID,
                 f"{info.name} can't be used: {info.reason}",
                 field=path,
-                remedy=Remedy("Choose another model", RemedyAction.CHOOSE_MODEL),
+                remedy=remedy or Remedy("Choose another model", RemedyAction.CHOOSE_MODEL),
             )
+
+
+def check_sampler(sampler: str, model: ModelInfo | None, known: Capabilities | None) -> None:
+    samplers = known.samplers if known is not None else SAMPLERS
+    if sampler not in samplers:
+        raise invalid("job.sampler", f"{quoted(sampler)} isn't a sampler here; there are {', '.join(samplers)}")
+    if model is not None and model.samplers and sampler not in model.samplers:
+        raise ScumbleError(
+            ErrorCode.UNSUPPORTED,
+            f"{model.name} can't be sampled with {sampler}; there are {', '.join(model.samplers)}",
+            field="job.sampler",
+            remedy=Remedy(f"Use {model.sampler}"),
+        )
+
+
+# --- LoRAs ------------------------------------------------------------------------------------------
+
+
+def check_loras(loras: Sequence[Lora], model: ModelInfo | None, known: Capabilities | None, limits: Limits) -> None:
+    for index, lora in enumerate(loras):
+        path, remedy = f"job.loras[{index}]", Remedy("Remove the LoRA", RemedyAction.REMOVE_LORA, str(index))
+        if index >= limits.loras:
+            message = f"at most {limits.loras} LoRAs are accepted"
+            raise ScumbleError(ErrorCode.TOO_LARGE, message, field="job.loras", remedy=remedy)
+        check_model_id(lora.model, f"{path}.model")
+        check_range(lora.weight, -LORA_WEIGHT_MAX, LORA_WEIGHT_MAX, f"{path}.weight")
+        if model is None or known is None:
+            continue
+        info = next((info for info in known.loras if info.id == lora.model), None)
+        if info is None:
+            check_unusable(lora.model, known, f"{path}.model", remedy)
+            message = f"the server has no LoRA {quoted(lora.model)}"
+            raise ScumbleError(ErrorCode.MODEL_MISSING, message, field=f"{path}.model", remedy=remedy)
+        if info.family != model.family:
+            message = f"{info.name} is for {info.family} models, {model.name} is {model.family}"
+            raise ScumbleError(ErrorCode.MODEL_MISMATCH, message, field=f"{path}.model", remedy=remedy)
 
 
 # --- controls ---------------------------------------------------------------------------------------

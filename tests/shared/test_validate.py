@@ -18,6 +18,7 @@ from scumble_shared.job import (
     ControlImagesJob,
     GenerateJob,
     Job,
+    Lora,
     MeshRef,
     ProjectJob,
     TextureJob,
@@ -27,7 +28,7 @@ from scumble_shared.job import (
     texture_names,
 )
 from scumble_shared.limits import Limits
-from scumble_shared.messages import Capabilities, ControlNetInfo, ModelInfo, UnusableModel, UpscalerInfo
+from scumble_shared.messages import Capabilities, ControlNetInfo, LoraInfo, ModelInfo, UnusableModel, UpscalerInfo
 from scumble_shared.tensor import digest_of
 from scumble_shared.validate import check_camera, check_model_id, facts_of, validate_job
 
@@ -44,6 +45,7 @@ KNOWN = Capabilities(
         ControlNetInfo("cn-tile", "Tile 1.5", "sd15", ("tile",)),
     ),
     upscalers=(UpscalerInfo("sharp", "Sharp 4x"),),
+    loras=(LoraInfo("ink", "Ink", "sd15"), LoraInfo("ink-xl", "Ink XL", "sdxl")),
     unusable=(UnusableModel("old", "old.ckpt", "it is a pickle, which can run programs"),),
 )
 
@@ -281,6 +283,49 @@ class TestControls:
         pose = Control("pose", model="cn-pose", image=BENCH.digest["image"])
         BENCH.passes(BENCH.generate(controls=(pose,)))
         assert BENCH.error(BENCH.generate(controls=(replace(pose, image=None),))).field == "job.controls[0].kind"
+
+
+class TestLoras:
+    def jobs(self, *loras: Lora):
+        return [BENCH.generate(loras=loras), BENCH.texture(loras=loras), BENCH.upscale(loras=loras)]
+
+    def test_several_of_the_models_family(self):
+        for job in self.jobs(Lora("ink", 0.8), Lora("ink", -0.5)):
+            BENCH.passes(job)
+
+    @pytest.mark.parametrize(
+        ("lora", "code", "field"),
+        [
+            (Lora("ink-xl"), ErrorCode.MODEL_MISMATCH, "model"),
+            (Lora("gone"), ErrorCode.MODEL_MISSING, "model"),
+            (Lora("old"), ErrorCode.MODEL_INVALID, "model"),
+            (Lora("../ink"), ErrorCode.INVALID_FIELD, "model"),
+            (Lora("ink", 10.1), ErrorCode.INVALID_FIELD, "weight"),
+            (Lora("ink", -10.1), ErrorCode.INVALID_FIELD, "weight"),
+            (Lora("ink", float("nan")), ErrorCode.INVALID_FIELD, "weight"),
+        ],
+    )
+    def test_others_are_refused(self, lora, code, field):
+        for job in self.jobs(Lora("ink"), lora):
+            error = BENCH.error(job)
+            assert (error.code, error.field) == (code, f"job.loras[1].{field}")
+
+    def test_removal_is_offered(self):
+        remedy = BENCH.error(BENCH.generate(loras=(Lora("ink"), Lora("ink-xl")))).remedy
+        assert (remedy.action, remedy.argument) == (RemedyAction.REMOVE_LORA, "1")
+
+    def test_number_of_them(self):
+        job = BENCH.generate(loras=(Lora("ink"),) * 3)
+        BENCH.passes(job, Limits(loras=3))
+        assert BENCH.error(job, Limits(loras=2)).code is ErrorCode.TOO_LARGE
+
+    def test_a_model_may_know_few_samplers(self):
+        flow = replace(KNOWN.models[0], id="flow", samplers=("euler", "unipc"))
+        known = replace(KNOWN, models=(*KNOWN.models, flow))
+        BENCH.passes(BENCH.generate(model="flow", sampler="euler"), known=known)
+        error = BENCH.error(BENCH.generate(model="flow", sampler="ddim"), known=known)
+        assert (error.code, error.field) == (ErrorCode.UNSUPPORTED, "job.sampler")
+        assert "euler, unipc" in error.message
 
 
 class TestViews:
