@@ -102,17 +102,17 @@ class TexelMap:
         return self.part(0, self.size * self.size)
 
     def affine(self, corners: Tensor) -> Tensor:
-        """Per-corner values (T, 3, C) as functions of a texel's offset, float32 (T, 3, C), for :func:`evaluate`."""
-        return torch.einsum("tik,tkc->tic", self.weights, corners.double()).float()
+        """Per-corner values (T, 3, C) as functions of a texel's offset, float32 (3 C, T), for :func:`evaluate`."""
+        found = torch.einsum("tik,tkc->tic", self.weights, corners.double()).float()
+        return found.flatten(1).T.contiguous()
 
 
 def evaluate(affine: Tensor, texels: Texels) -> Tensor:
     """Values (C, N) at texels, from :meth:`TexelMap.affine`."""
-    channels = affine.shape[2]
-    rows = affine.flatten(1)[texels.triangle]
-    x, y = texels.offset[0, :, None], texels.offset[1, :, None]
-    values = rows[:, :channels] + x * rows[:, channels : 2 * channels] + y * rows[:, 2 * channels :]
-    return values.T.contiguous()
+    channels = len(affine) // 3
+    values, across, down = affine.index_select(1, texels.triangle).split(channels)  # type: ignore[no-untyped-call]
+    evaluated: Tensor = values.addcmul_(across, texels.offset[0]).addcmul_(down, texels.offset[1])
+    return evaluated
 
 
 def uv_to_texel(uvs: Tensor, size: int) -> Tensor:

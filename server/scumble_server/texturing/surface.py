@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SurfacePoints:
     """N surface points, float32 (3, N) each. position: world, from the surface's origin. normal: shading normal, unit.
     face_normal: outward, unit. object_id: of all of them."""
@@ -30,6 +31,23 @@ class SurfacePoints:
 
     def __len__(self) -> int:
         return self.position.shape[1]
+
+    # What all views need of the points, worked out once.
+
+    @cached_property
+    def plane(self) -> Tensor:
+        """Of the tangent plane: normal . position, (N,)."""
+        return dot(self.normal, self.position)
+
+    @cached_property
+    def face_plane(self) -> Tensor:
+        """The same of the face."""
+        return dot(self.face_normal, self.position)
+
+    @cached_property
+    def square(self) -> Tensor:
+        """Of the distance from the origin, (N,)."""
+        return dot(self.position, self.position)
 
 
 class Surface:
@@ -47,14 +65,15 @@ class Surface:
         corners = (mesh.vertices - self.origin)[mesh.triangles]
         face = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         self.areas = face.norm(dim=1) / 2.0  # float64 (T,)
-        self._face_normals = (face * (mesh.outward / self.areas.clamp(min=1e-300) / 2.0)[:, None]).float()
+        outward = face * (mesh.outward / self.areas.clamp(min=1e-300) / 2.0)[:, None]
+        self._face_normals = outward.float().T.contiguous()  # 3 x T
         self._affine = texels.affine(torch.cat([corners, mesh.normals.double()], 2))
 
     def points(self, texels: Texels) -> SurfacePoints:
         values = evaluate(self._affine, texels)
         normal = values[3:]
         normal = normal * torch.rsqrt(dot(normal, normal).clamp(min=1e-30))
-        face_normal = self._face_normals[texels.triangle].T.contiguous()
+        face_normal = self._face_normals.index_select(1, texels.triangle)
         return SurfacePoints(values[:3], normal, face_normal, self.mesh.object_id)
 
     def texel_areas(self) -> Tensor:

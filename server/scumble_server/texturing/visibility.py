@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from scumble_shared.camera import Camera
 from torch import Tensor
@@ -229,90 +230,95 @@ def look(view: ViewGeometry, points: SurfacePoints, origin: Tensor, min_cosine: 
     camera = view.camera
     matrix = torch.from_numpy(camera.view_matrix).to(origin.device)
     rotation, offset = matrix[:3, :3].float(), (matrix[:3, :3] @ origin + matrix[:3, 3]).float()[:, None]
-    if camera.is_orthographic:
-        cosine = rotation[2] @ points.normal
-    else:
-        to_eye = -(rotation.T @ offset) - points.position
-        cosine = dot(points.normal, to_eye) * torch.rsqrt(dot(to_eye, to_eye))
-    # Which side of a mesh is seen is the face normal's to say; where no inner side shows, half need no closer look.
-    index = torch.nonzero((cosine.abs() if view.inner_side_shows else cosine) > min_cosine)[:, 0]
-    position = rotation @ points.position[:, index] + offset
-    face = rotation @ points.face_normal[:, index]
-    depth = -position[2]
-    turned = face[2] if camera.is_orthographic else -dot(face, position) * torch.rsqrt(dot(position, position))
-    cosine = cosine[index] * torch.sign(turned)
+    cosine, turned = _facing(points, rotation, offset, orthographic=camera.is_orthographic)
+    # Which side of a mesh is seen is the face normal's to say.
+    cosine = cosine.mul_(torch.sign(turned))
+    index = _places((cosine > min_cosine) & (turned.abs() > 1e-3))
+    position = rotation @ _picked(points.position, index) + offset
     grid = _to_grid(position, camera)
-    usable = (cosine > min_cosine) & (turned.abs() > 1e-3) & (grid[0].abs() <= 1.0) & (grid[1].abs() <= 1.0)
+    usable = (grid[0].abs() <= 1.0) & (grid[1].abs() <= 1.0)
     if not camera.is_orthographic:
-        usable &= depth > camera.near
+        usable &= position[2] < -camera.near
     if not bool(usable.all()):
-        kept = torch.nonzero(usable)[:, 0]
-        index, position, face, turned = index[kept], position[:, kept], face[:, kept], turned[kept]
-        cosine, grid = cosine[kept], grid[:, kept]
-    return _judge(view, _Candidates(index, position, face, turned, cosine, grid, points.object_id))
+        kept = _places(usable)
+        index, position, grid = _picked(index, kept), _picked(position, kept), _picked(grid, kept)
+    turned, cosine = _picked(turned, index), _picked(cosine, index)
+    return _judge(view, _Candidates(index, position, rotation, turned, cosine, grid), points)
+
+
+def _facing(points: SurfacePoints, rotation: Tensor, offset: Tensor, *, orthographic: bool) -> tuple[Tensor, Tensor]:
+    """Cosines (N,) of the angles of shading normals and of faces to the viewer; below 0 seen from behind."""
+    if orthographic:
+        return rotation[2] @ points.normal, rotation[2] @ points.face_normal
+    eye = -(rotation.T @ offset)[:, 0]
+    closeness = (points.square - 2.0 * (eye @ points.position)).add_(eye @ eye).clamp_(min=1e-30).rsqrt_()
+    cosine = (eye @ points.normal).sub_(points.plane).mul_(closeness)
+    return cosine, (eye @ points.face_normal).sub_(points.face_plane).mul_(closeness)
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidates:
-    """Points inside the frame that face the viewer, in view space; vectors come first, as (2 or 3, N)."""
+    """Points inside the frame that face the viewer, in view space; vectors come first, as (2 or 3, N). index: which of all
+    points. rotation: from world to view space."""
 
     index: Tensor
     position: Tensor
-    face: Tensor
+    rotation: Tensor
     turned: Tensor
     cosine: Tensor
     grid: Tensor
-    object_id: int
 
 
-def _judge(view: ViewGeometry, near: _Candidates) -> Lookup:
+def _judge(view: ViewGeometry, near: _Candidates, points: SurfacePoints) -> Lookup:
     camera = view.camera
     depth = -near.position[2]
     footprint = pixel_footprint(camera, depth)
-    slope = (torch.sqrt((1.0 - near.turned**2).clamp(min=0.0)) / near.turned.abs()).clamp(max=MAX_SLOPE)
+    slope = (1.0 - near.turned**2).clamp_(min=0.0).sqrt_().div_(near.turned.abs()).clamp_(max=MAX_SLOPE)
     rounding = depth.abs() * view.rounding
-    band = torch.stack([-footprint * (slope * limit[1] + limit[0]) - rounding for limit in (NEARER, FARTHER)])
-    band[1] *= -1.0
-    grid = near.grid.T.contiguous()
+    nearer, farther = (torch.addcmul(rounding, footprint, slope * limit[1] + limit[0]) for limit in (NEARER, FARTHER))
+    nearer.neg_()
     sheet, border = grid_sample(
-        view.sheet, grid[None, None], mode="bilinear", padding_mode="border", align_corners=False
+        view.sheet, near.grid.T[None, None], mode="bilinear", padding_mode="border", align_corners=False
     )[0, :, 0]
-    away = sheet - depth if camera.is_orthographic else 1.0 / sheet.clamp(min=1e-30) - depth
+    away = sheet - depth if camera.is_orthographic else sheet.clamp(min=1e-30).reciprocal_().sub_(depth)
     pixel = _pixel_of(near.grid, camera.width, camera.height)
-    shown = (away >= band[0]) & (away <= band[1]) & _same_side(view, pixel, near.turned, near.object_id)
+    shown = (away >= nearer) & (away <= farther) & _same_side(view, pixel, near.turned, points.object_id)
 
-    careful = torch.nonzero(view.careful[pixel])[:, 0]
-    taps, weights = _taps(view, near, careful, band[:, careful, None])
+    careful = _places(_picked(view.careful, pixel))
+    band = _picked(nearer, careful)[:, None], _picked(farther, careful)[:, None]
+    taps, weights = _taps(view, near, points, careful, band)
     total = weights.sum(1)
     shown[careful] = total >= ENOUGH
-    kept = torch.nonzero(shown)[:, 0]
-    rank = torch.cumsum(shown, 0) - 1
-    own = torch.nonzero(shown[careful])[:, 0]
+    kept = _places(shown)
+    own = _places(_picked(shown, careful))
     return Lookup(
-        index=near.index[kept],
-        grid=grid[kept],
-        cosine=near.cosine[kept].clamp(max=1.0),
-        border=border[kept],
-        footprint=footprint[kept],
-        careful=rank[careful[own]],
-        taps=taps[own],
-        tap_weights=weights[own] / total[own][:, None],
+        index=_picked(near.index, kept),
+        grid=_picked(near.grid, kept).T,
+        cosine=_picked(near.cosine, kept).clamp_(max=1.0),
+        border=_picked(border, kept),
+        footprint=_picked(footprint, kept),
+        careful=torch.searchsorted(kept, _picked(careful, own)),
+        taps=taps.index_select(0, own),
+        tap_weights=weights.index_select(0, own) / _picked(total, own)[:, None],
     )
 
 
 def _same_side(view: ViewGeometry, pixel: Tensor, turned: Tensor, object_id: int) -> Tensor:
     same = torch.ones_like(pixel, dtype=torch.bool)
     if view.object_id is not None:
-        same &= view.object_id[pixel] == object_id
+        same &= _at(view.object_id, pixel) == object_id
     if view.facing is not None:
-        same &= view.facing[pixel] != -torch.sign(turned)
+        same &= _at(view.facing, pixel) != -torch.sign(turned)
     return same
 
 
-def _taps(view: ViewGeometry, near: _Candidates, which: Tensor, band: Tensor) -> tuple[Tensor, Tensor]:
+def _taps(
+    view: ViewGeometry, near: _Candidates, points: SurfacePoints, which: Tensor, band: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
     """The four picture pixels around each point and their bilinear weights, 0 where they show something else."""
     camera, (rows, columns) = view.camera, view.image_size
-    position, face, grid = near.position[:, which], near.face[:, which], near.grid[:, which]
+    position, grid = _picked(near.position, which), _picked(near.grid, which)
+    face = near.rotation @ _picked(points.face_normal, _picked(near.index, which))
     x = ((grid[0] * 0.5 + 0.5) * columns - 0.5).clamp(0.0, columns - 1.0)
     y = ((grid[1] * 0.5 + 0.5) * rows - 0.5).clamp(0.0, rows - 1.0)
     left, top = x.floor(), y.floor()
@@ -329,10 +335,27 @@ def _taps(view: ViewGeometry, near: _Candidates, which: Tensor, band: Tensor) ->
     reach = pixel_footprint(camera, depth) * MAX_SLOPE * max(1.0, ratio_x, ratio_y)
     expected = _plane_depth(face[..., None], dot(face, position)[:, None], buffer_x, buffer_y, camera)
     expected = torch.minimum(torch.maximum(expected, depth - reach), depth + reach)
-    away = view.depth[pixel] - expected
+    away = _at(view.depth, pixel) - expected
     same = (away >= band[0]) & (away <= band[1])
-    same &= _same_side(view, pixel, near.turned[which][:, None], near.object_id)
+    same &= _same_side(view, pixel, _picked(near.turned, which)[:, None], points.object_id)
     return row * columns + column, torch.where(same, weight, 0.0)
+
+
+def _places(mask: Tensor) -> Tensor:
+    """Where a mask (N,) is true, int64, ascending. numpy's way takes a third of the time of torch's on a CPU."""
+    if mask.device.type == "cpu":
+        return torch.from_numpy(np.flatnonzero(mask.numpy()))
+    return torch.nonzero(mask)[:, 0]
+
+
+def _at(values: Tensor, place: Tensor) -> Tensor:
+    """``values[place]``, values (N,), place of any shape."""
+    return values.index_select(0, place.flatten()).view(place.shape)
+
+
+def _picked(values: Tensor, index: Tensor) -> Tensor:
+    """``values[..., index]``, index (N,): this way it takes a third of the time on a CPU."""
+    return values.index_select(-1, index)
 
 
 def _to_grid(position: Tensor, camera: Camera) -> Tensor:
@@ -347,9 +370,9 @@ def _to_grid(position: Tensor, camera: Camera) -> Tensor:
 
 
 def _pixel_of(grid: Tensor, width: int, height: int) -> Tensor:
-    x = ((grid[0] * 0.5 + 0.5) * width).long().clamp_(0, width - 1)
-    y = ((grid[1] * 0.5 + 0.5) * height).long().clamp_(0, height - 1)
-    return y * width + x
+    x = ((grid[0] * 0.5 + 0.5) * width).int().clamp_(0, width - 1)
+    y = ((grid[1] * 0.5 + 0.5) * height).int().clamp_(0, height - 1)
+    return y.mul_(width).add_(x)
 
 
 def _plane_depth(face: Tensor, plane: Tensor, x: Tensor, y: Tensor, camera: Camera) -> Tensor:
