@@ -258,8 +258,10 @@ def _facing(points: SurfacePoints, rotation: Tensor, offset: Tensor, *, orthogra
 
 @dataclass(frozen=True, slots=True)
 class _Candidates:
-    """Points inside the frame that face the viewer, in view space; vectors come first, as (2 or 3, N). index: which of all
-    points. rotation: from world to view space."""
+    """Points inside the frame that face the viewer, in view space; vectors come first, as (2 or 3, N).
+
+    index: which of all points. rotation: from world to view space.
+    """
 
     index: Tensor
     position: Tensor
