@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from scumble_shared.job import Job, with_tensors
@@ -15,6 +16,9 @@ AnyJob = TypeVar("AnyJob", bound=Job)
 
 _PREFIX = "stand-in:"
 _numbers = itertools.count(1)
+
+WORTH_A_THREAD = 512 * 1024
+"""Bytes that take longer to hash than a thread to start."""
 
 
 def stand_in(array: AnyArray) -> Digest:
@@ -28,6 +32,26 @@ def stand_in(array: AnyArray) -> Digest:
 
 
 def addressed(job: AnyJob, tensors: Mapping[Digest, AnyArray]) -> tuple[AnyJob, dict[Digest, AnyArray]]:
-    """The same job and tensors, named by content. Takes about a millisecond for each 1.5 MB."""
-    names = {name: digest_of(array) if name.startswith(_PREFIX) else name for name, array in tensors.items()}
+    """The same job and tensors, named by content. Takes about a millisecond for each 1.5 MB, of two threads' time."""
+    names = {name: name for name in tensors} | _digests(
+        {name: array for name, array in tensors.items() if name.startswith(_PREFIX)}
+    )
     return with_tensors(job, names), {names[name]: array for name, array in tensors.items()}
+
+
+def _digests(arrays: Mapping[Digest, AnyArray]) -> dict[Digest, Digest]:
+    """Content addresses by name. The largest array is left to this thread while another does the rest."""
+    found: dict[Digest, Digest] = {}
+
+    def hash_all(names: Sequence[Digest]) -> None:
+        found.update((name, digest_of(arrays[name])) for name in names)
+
+    largest, *rest = sorted(arrays, key=lambda name: arrays[name].nbytes, reverse=True) or [""]
+    if not largest or sum(arrays[name].nbytes for name in rest) < WORTH_A_THREAD:
+        hash_all(list(arrays))
+        return found
+    beside = threading.Thread(target=hash_all, args=(rest,), name="scumble-hash")
+    beside.start()
+    hash_all([largest])
+    beside.join()
+    return found

@@ -233,6 +233,19 @@ def test_tensors_get_their_addresses_on_the_network_thread(session, part):
     assert record.tensors[digest_of(depth)] is depth
 
 
+def test_large_tensors_get_the_same_addresses_as_small_ones(part):
+    """Several threads hash them."""
+    addressing = part("connection.addressing")
+    arrays = [np.random.default_rng(size).random((size, 512), np.float32) for size in (1, 300, 1024, 512)]
+    names = [addressing.stand_in(array) for array in arrays]
+    view = View(Camera(pack_matrix(np.eye(4)), pack_matrix(np.eye(4)), 64, 64, 0.1, 10.0), names[0], names[1], names[2])
+    job, tensors = addressing.addressed(
+        GenerateJob("x", view=view, init_image=names[3]), dict(zip(names, arrays, strict=True))
+    )
+    assert (job.view.depth, job.view.normal, job.view.object_id, job.init_image) == tuple(map(digest_of, arrays))
+    assert all(tensors[digest_of(array)] is array for array in arrays)
+
+
 def test_what_cannot_travel_is_refused_where_it_is_made(part):
     with pytest.raises(ValueError, match="float64"):
         part("connection.addressing").stand_in(np.zeros(3))
