@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from scumble_server.metadata import LoraUse, png_bytes, read_settings
-from scumble_server.metadata.chunks import TEXT_BYTES
-from scumble_server.metadata.infotext import infotext, read_infotext
 from scumble_server.models.scan import scan
 from scumble_shared.camera import Camera, look_at, perspective
 from scumble_shared.errors import ErrorCode, ScumbleError
 from scumble_shared.job import SAMPLERS, Control, GenerateJob, View
+from scumble_shared.metadata.chunks import TEXT_BYTES
+from scumble_shared.metadata.infotext import infotext, read_infotext
 from scumble_shared.validate import validate_job
 
 IMAGE = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
@@ -418,7 +418,7 @@ JSON = st.recursive(
 @settings(max_examples=200)
 @given(st.dictionaries(st.sampled_from(list(graph()["3"]["inputs"])), JSON), JSON)
 def test_any_values_in_a_graph_give_settings_or_a_typed_error(spoilt, text):
-    from scumble_server.metadata.comfy import read_graph
+    from scumble_shared.metadata.comfy import read_graph
 
     nodes = graph()
     nodes["3"]["inputs"] |= spoilt

@@ -1,8 +1,9 @@
-"""What an image file says about how it was made, in our own words and in those of other tools."""
+"""Pictures that say how they were made; see :mod:`scumble_shared.metadata`, which reads them."""
 
 from __future__ import annotations
 
-from .png import png_bytes, read_settings
-from .settings import ImageSettings, LoraUse
+from scumble_shared.metadata import ImageSettings, LoraUse, read_settings
+
+from .png import png_bytes
 
 __all__ = ["ImageSettings", "LoraUse", "png_bytes", "read_settings"]

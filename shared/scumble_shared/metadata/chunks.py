@@ -10,7 +10,7 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from scumble_shared.errors import ErrorCode, Remedy, ScumbleError
+from ..errors import ErrorCode, Remedy, ScumbleError
 
 __all__ = ["TEXT_BYTES", "text_chunks"]
 

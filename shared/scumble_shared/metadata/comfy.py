@@ -10,9 +10,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scumble_shared.errors import ErrorCode, ScumbleError
-from scumble_shared.job import Control, GenerateJob
-
+from ..errors import ErrorCode, ScumbleError
+from ..job import Control, GenerateJob
 from .settings import ImageSettings, LoraUse, Numbers, control_kind, model_id, stem
 
 __all__ = ["read_graph"]

@@ -6,11 +6,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from scumble_shared import __version__
-from scumble_shared.errors import ErrorCode, ScumbleError
-from scumble_shared.job import GenerateJob
-from scumble_shared.schema import decode, encode, loads
-
+from .. import __version__
+from ..errors import ErrorCode, ScumbleError
+from ..job import GenerateJob
+from ..schema import decode, encode, loads
 from .settings import ImageSettings
 
 __all__ = ["read_record", "record"]

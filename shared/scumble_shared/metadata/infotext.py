@@ -10,9 +10,8 @@ from __future__ import annotations
 import json
 import re
 
-from scumble_shared.errors import ErrorCode, ScumbleError
-from scumble_shared.job import Control, GenerateJob
-
+from ..errors import ErrorCode, ScumbleError
+from ..job import Control, GenerateJob
 from .settings import ImageSettings, Numbers, control_kind, model_id
 
 __all__ = ["infotext", "read_infotext"]

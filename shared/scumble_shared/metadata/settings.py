@@ -6,8 +6,8 @@ import math
 import re
 from dataclasses import dataclass, replace
 
-from scumble_shared.job import DEFAULT_MODEL, GenerateJob
-from scumble_shared.limits import DEFAULT_LIMITS
+from ..job import DEFAULT_MODEL, GenerateJob
+from ..limits import DEFAULT_LIMITS
 
 __all__ = ["ImageSettings", "LoraUse", "Numbers", "control_kind", "model_id", "stem"]
 
