@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..models.detect import family_name
+from ..models.families import family_name
 from ..models.folder_list import add_folder, remove_folder, with_added
 from ..models.index import ModelIndex
 from ..models.scan import default_model_dirs, scan
@@ -58,6 +58,10 @@ def as_table(index: ModelIndex) -> dict[str, object]:
             {"id": net.id, "name": net.name, "family": net.family, "kinds": net.kinds, "path": str(net.path)}
             for net in index.controlnets
         ],
+        "loras": [
+            {"id": entry.id, "name": entry.name, "family": entry.family, "way": entry.way, "path": str(entry.path)}
+            for entry in index.loras
+        ],
         "upscalers": [{"id": entry.id, "name": entry.name, "path": str(entry.path)} for entry in index.upscalers],
         "unusable": [
             {"id": entry.id, "name": entry.name, "path": str(entry.path), "reason": entry.reason}
@@ -80,6 +84,9 @@ def text_of(index: ModelIndex, folders: Sequence[Path]) -> str:
     lines += _columns(("MODEL", "NAME", "FAMILY", "CONTROLS"), models)
     if nets:
         lines += ["", *_columns(("CONTROLNET", "NAME", "FAMILY", "KINDS"), nets)]
+    if index.loras:
+        rows = [(entry.id, entry.name, family_name(entry.family), entry.way) for entry in index.loras]
+        lines += ["", *_columns(("LORA", "NAME", "FAMILY", "FEW STEPS"), rows)]
     if index.upscalers:
         lines += ["", *_columns(("UPSCALER", "NAME"), [(entry.id, entry.name) for entry in index.upscalers])]
     if index.unusable:

@@ -1,37 +1,33 @@
-"""What a single weights file is, told by the names and shapes of its tensors."""
+"""What a single weights file is, told by the names and shapes of its tensors and what it says of itself."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from .families import FLUX_UNION_MODES, UNION_MODES
+from .lora import family_of_lora, is_lora
 from .safetensors_header import BadFileError, TensorEntry
 from .upscalers import is_upscaler
 
-__all__ = ["FAMILY_BY_CONTEXT", "Weights", "detect", "family_name"]
+__all__ = ["FAMILY_BY_CONTEXT", "Weights", "detect", "union_kinds"]
 
-FAMILY_BY_CONTEXT = {768: "sd15", 1024: "sd2", 2048: "sdxl"}
+FAMILY_BY_CONTEXT = {768: "sd15", 1024: "sd2", 1280: "sdxl-refiner", 2048: "sdxl"}
 """Width of the text embedding the UNet attends to -> family."""
 
-NAMES = {
-    "sd15": "Stable Diffusion 1.5",
-    "sd15-custom": "Stable Diffusion 1.5 of an unusual size",
-    "sd2": "Stable Diffusion 2",
-    "sdxl": "SDXL",
-    "sd3": "Stable Diffusion 3",
-    "flux": "FLUX",
-    "starter": "the starter model",
-}
+FLUX_TOKEN = 64
+"""Channels of what FLUX's transformer sees as one; more are a picture beside the prompt."""
 
 Header = Mapping[str, TensorEntry]
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """role: "checkpoint", "controlnet" or "upscaler", which is of no family. in_channels: of the UNet; 9 is an
-    inpainting model.
+    """role: "checkpoint", "controlnet", "lora" or "upscaler", which is of no family.
 
-    prediction_type: "epsilon" or "v_prediction". zero_terminal_snr: the noise schedule ends in pure noise.
+    in_channels: of the UNet; 9 is an inpainting model. prediction_type: "epsilon" or "v_prediction".
+    zero_terminal_snr: the noise schedule ends in pure noise. kinds: that a ControlNet-Union takes. takes_guidance: the
+    guidance scale is an input (None: no matter). is_whole: else a folder of the family must lend the rest.
     """
 
     role: str
@@ -39,50 +35,102 @@ class Weights:
     in_channels: int = 4
     prediction_type: str = "epsilon"
     zero_terminal_snr: bool = False
+    kinds: tuple[str, ...] = ()
+    takes_guidance: bool | None = None
+    is_whole: bool = True
 
 
-def detect(header: Header) -> Weights:
-    """Raises BadFileError for anything that is neither a whole checkpoint nor a ControlNet nor an upscaler."""
-    if any(".lora_" in name or "lora_down" in name or ".lora." in name for name in header):
-        raise BadFileError("this is a LoRA, which changes a model and is none by itself")
-    for prefix in ("control_model.", ""):
-        if f"{prefix}zero_convs.0.0.weight" in header:
-            return Weights("controlnet", _ldm_family(header, prefix))
-    if "controlnet_cond_embedding.conv_in.weight" in header:
-        return Weights("controlnet", _diffusers_family(header))
-    if any(".joint_blocks." in name or name.startswith("joint_blocks.") for name in header):
-        return Weights("checkpoint", "sd3")
-    if any("double_blocks." in name for name in header):
-        return Weights("checkpoint", "flux")
+def detect(header: Header, metadata: Mapping[str, str] | None = None) -> Weights:
+    """metadata: of the file. Raises BadFileError for whatever is none of these roles as a whole."""
+    said = metadata or {}
+    if is_lora(header):
+        return Weights("lora", family_of_lora(header, said))
+    if controlnet := _controlnet(header):
+        return controlnet
+    if checkpoint := _transformer(header):
+        return checkpoint
     unet = "model.diffusion_model."
     if f"{unet}input_blocks.0.0.weight" in header:
-        return _checkpoint(header, unet)
+        return _checkpoint(header, unet, said)
     if "encoder.conv_in.weight" in header and "decoder.conv_in.weight" in header:
         raise BadFileError("this is a VAE alone, not a whole checkpoint")
     if "down_blocks.0.resnets.0.conv1.weight" in header:
         raise BadFileError("this is a UNet alone; keep it in the diffusers folder it came with")
+    if "transformer_blocks.0.attn.add_k_proj.weight" in header:
+        raise BadFileError("this is a transformer alone; keep it in the diffusers folder it came with")
     if is_upscaler(header.keys()):
         return Weights("upscaler", "")
     raise BadFileError("no model this version knows: its tensors have unfamiliar names")
 
 
-def family_name(family: str) -> str:
-    """As people call it."""
-    return NAMES.get(family, family)
+# --- ControlNets --------------------------------------------------------------------------------------
 
 
-def _checkpoint(header: Header, unet: str) -> Weights:
-    family = _ldm_family(header, unet)
-    if family == "sd15":
-        for prefix, what in (("first_stage_model.", "VAE"), ("cond_stage_model.", "text encoder")):
-            if not any(name.startswith(prefix) for name in header):
-                raise BadFileError(f"the {what} is missing from this checkpoint; get the full version")
+def _controlnet(header: Header) -> Weights | None:
+    for prefix in ("control_model.", ""):
+        if f"{prefix}zero_convs.0.0.weight" in header:
+            return Weights("controlnet", _ldm_family(header, prefix))
+    if "task_embedding" in header and "control_add_embedding.linear_1.weight" in header:
+        return Weights("controlnet", "sdxl", kinds=union_kinds(header["task_embedding"].shape[0]))
+    if "controlnet_cond_embedding.conv_in.weight" in header:
+        is_xl = "add_embedding.linear_1.weight" in header
+        return Weights("controlnet", "sdxl" if is_xl else _diffusers_family(header))
+    if "controlnet_x_embedder.weight" in header:
+        is_union = "controlnet_mode_embedder.weight" in header
+        return Weights("controlnet", "flux", kinds=tuple(FLUX_UNION_MODES) if is_union else ())
+    if "pos_embed_input.proj.weight" in header:
+        return Weights("controlnet", "sd3")
+    return None
+
+
+def union_kinds(modes: int) -> tuple[str, ...]:
+    """That a ControlNet-Union for SDXL with so many modes was trained on."""
+    return tuple(kind for kind, mode in UNION_MODES.items() if mode < modes)
+
+
+# --- checkpoints --------------------------------------------------------------------------------------
+
+
+def _transformer(header: Header) -> Weights | None:
+    """SD 3 and FLUX."""
+    inner = {name.removeprefix("model.diffusion_model.") for name in header}
+    has_vae = any(name.startswith(("first_stage_model.", "vae.")) for name in header)
+    if any(name.startswith("joint_blocks.") for name in inner):
+        texts = all(any(name.startswith(f"text_encoders.{part}.") for name in header) for part in ("clip_l", "clip_g"))
+        return Weights("checkpoint", "sd3", in_channels=16, is_whole=has_vae and texts)
+    if not any(name.startswith(("double_blocks.", "double_stream_")) for name in inner):
+        return None
+    if any("single_stream_modulation" in name or "double_stream_" in name for name in inner):
+        return Weights("checkpoint", "flux2")
+    if any(name.startswith("distilled_guidance_layer.") for name in inner):
+        return Weights("checkpoint", "chroma")
+    for name in ("img_in.weight", "model.diffusion_model.img_in.weight"):
+        if name in header and len(header[name].shape) == 2 and header[name].shape[1] != FLUX_TOKEN:
+            raise BadFileError("a FLUX that wants a picture beside the prompt (Fill, Depth, Canny), which isn't known")
+    guided = any(name.startswith("guidance_in.") for name in inner)
+    return Weights("checkpoint", "flux", in_channels=16, takes_guidance=guided, is_whole=False)
+
+
+PARTS = {
+    "sd15": (("first_stage_model.", "VAE"), ("cond_stage_model.", "text encoder")),
+    "sdxl": (("first_stage_model.", "VAE"), ("conditioner.embedders.", "text encoder")),
+}
+
+
+def _checkpoint(header: Header, unet: str, said: Mapping[str, str]) -> Weights:
+    family = "playground" if "edm_mean" in header else _ldm_family(header, unet)
+    for prefix, what in PARTS.get(family, ()):
+        if not any(name.startswith(prefix) for name in header):
+            named = " SDXL" if family == "sdxl" else ""
+            raise BadFileError(f"the {what} is missing from this{named} checkpoint; get the full version")
+    is_v = "v_pred" in header or said.get("modelspec.prediction_type") in ("v", "v_prediction")
     return Weights(
         "checkpoint",
         family,
         in_channels=header[f"{unet}input_blocks.0.0.weight"].shape[1],
-        prediction_type="v_prediction" if "v_pred" in header else "epsilon",
+        prediction_type="v_prediction" if is_v else "epsilon",
         zero_terminal_snr="ztsnr" in header,
+        takes_guidance=True if f"{unet}time_embed.cond_proj.weight" in header else None,
     )
 
 

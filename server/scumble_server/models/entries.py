@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["ControlNetEntry", "EstimatorEntry", "ModelEntry", "UnusableEntry", "UpscalerEntry"]
+__all__ = ["ControlNetEntry", "EstimatorEntry", "LoraEntry", "ModelEntry", "UnusableEntry", "UpscalerEntry"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class ModelEntry:
 
     family: models and ControlNets go together if it is equal. controlnets: those that came inside the model's own
     folder, by kind. in_channels: of the UNet; 9 is an inpainting model. prediction_type, zero_terminal_snr: None
-    leaves it to the folder's own scheduler settings. lender: a diffusers folder of the family that has what a single
-    file lacks.
+    leaves it to the folder's own scheduler settings, as does "" for timestep_spacing. lender: a diffusers folder of the
+    family that has what a single file lacks. preview_vae: a folder of AutoencoderTiny for the family.
     """
 
     id: str
@@ -45,6 +45,25 @@ class ModelEntry:
     zero_terminal_snr: bool | None = None
     controlnets: Mapping[str, ControlNetEntry] = field(default_factory=dict)
     lender: Path | None = None
+    timestep_spacing: str = ""
+    preview_vae: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoraEntry:
+    """A LoRA on disk, a single file. way: "" or how it saves steps, as people call it; weight, sampler and so on: what
+    suits it then, "" and 0 where it is as without."""
+
+    id: str
+    name: str
+    family: str
+    path: Path
+    weight: float = 1.0
+    way: str = ""
+    sampler: str = ""
+    num_inference_steps: int = 0
+    guidance_scale: float = 0.0
+    timestep_spacing: str = ""
 
 
 @dataclass(frozen=True, slots=True)

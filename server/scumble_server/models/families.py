@@ -25,6 +25,7 @@ NAMES = {
     "sd3": "Stable Diffusion 3",
     "flux": "FLUX",
     "flux2": "FLUX.2",
+    "chroma": "Chroma",
     "starter": "the starter model",
 }
 

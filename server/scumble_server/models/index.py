@@ -9,14 +9,15 @@ from scumble_shared.job import BUILT_IN_ESTIMATOR, CONTROL_KINDS, MAPS, SAMPLERS
 from scumble_shared.messages import (
     Capabilities,
     ControlNetInfo,
+    LoraInfo,
     MapEstimatorInfo,
     ModelInfo,
     UnusableModel,
     UpscalerInfo,
 )
 
-from .detect import family_name
-from .entries import ControlNetEntry, EstimatorEntry, ModelEntry, UnusableEntry, UpscalerEntry
+from .entries import ControlNetEntry, EstimatorEntry, LoraEntry, ModelEntry, UnusableEntry, UpscalerEntry
+from .families import family_name, usual
 
 __all__ = ["TASKS", "ModelIndex"]
 
@@ -32,6 +33,7 @@ class ModelIndex:
     unusable: tuple[UnusableEntry, ...] = ()
     upscalers: tuple[UpscalerEntry, ...] = ()
     estimators: tuple[EstimatorEntry, ...] = ()
+    loras: tuple[LoraEntry, ...] = ()
 
     def capabilities(self, device: str) -> Capabilities:
         """What clients are told. device: how the worker's device is called, "" while it isn't known."""
@@ -47,6 +49,7 @@ class ModelIndex:
                 MapEstimatorInfo(BUILT_IN_ESTIMATOR, "Built-in", MAPS),
                 *(MapEstimatorInfo(entry.id, entry.name, entry.maps) for entry in self.estimators),
             ),
+            loras=tuple(_lora_info(entry) for entry in self.loras),
         )
 
     def model(self, model_id: str) -> ModelEntry:
@@ -83,6 +86,23 @@ class ModelIndex:
                 )
         raise self._no_such(controlnet_id, "ControlNet", field, remedy)
 
+    def lora(self, lora_id: str, model: ModelEntry, position: int) -> LoraEntry:
+        """LoRA number ``position`` of a job. Raises ScumbleError MODEL_MISSING, MODEL_INVALID or MODEL_MISMATCH."""
+        field = f"job.loras[{position}].model"
+        remedy = Remedy("Remove the LoRA", RemedyAction.REMOVE_LORA, str(position))
+        for entry in self.loras:
+            if entry.id == lora_id:
+                if entry.family == model.family:
+                    return entry
+                raise ScumbleError(
+                    ErrorCode.MODEL_MISMATCH,
+                    f"{entry.name} is a LoRA for {family_name(entry.family)} and can't change {model.name}, "
+                    f"which is {family_name(model.family)}",
+                    field=field,
+                    remedy=remedy,
+                )
+        raise self._no_such(lora_id, "LoRA", field, remedy)
+
     def upscaler(self, upscaler_id: str) -> UpscalerEntry:
         """Raises ScumbleError MODEL_MISSING or MODEL_INVALID."""
         for entry in self.upscalers:
@@ -112,6 +132,7 @@ class ModelIndex:
             height=model.height,
             control_kinds=tuple(kind for kind in (*CONTROL_KINDS, "tile") if self._for_kind(model, kind)),
             note=model.note,
+            samplers=usual(model.family).samplers,
         )
 
     def _for_kind(self, model: ModelEntry, kind: str) -> ControlNetEntry | None:
@@ -127,3 +148,8 @@ class ModelIndex:
                 return ScumbleError(ErrorCode.MODEL_INVALID, message, field=field, remedy=remedy)
         message = f"this server has no {what} {wanted[:80]!r}"
         return ScumbleError(ErrorCode.MODEL_MISSING, message, field=field, remedy=remedy)
+
+
+def _lora_info(entry: LoraEntry) -> LoraInfo:
+    steps, guidance = entry.num_inference_steps, entry.guidance_scale
+    return LoraInfo(entry.id, entry.name, entry.family, entry.weight, entry.sampler, steps, guidance)

@@ -15,7 +15,8 @@ from .detect import detect
 from .folders import is_controlnet_folder, is_model_folder, read_controlnet_folder, read_model_folder
 from .library import Library, LibraryFile, LibraryRecord, sha256_of
 from .library_names import check_file, check_id, id_from
-from .safetensors_header import BadFileError, read_header
+from .lora import is_lora
+from .safetensors_header import BadFileError, read_header, read_metadata
 from .transfer import TransferHooks, check_disk, storage_error
 from .transfer_http import Network
 
@@ -87,15 +88,13 @@ def describe(path: Path) -> tuple[str, str]:
             reads = ((is_model_folder, read_model_folder), (is_controlnet_folder, read_controlnet_folder))
             weights = next((read(path) for applies, read in reads if applies(path)), None)
             return (weights.role, weights.family) if weights else ("other", "")
-        header = read_header(path)
+        header, said = read_header(path), read_metadata(path)
     except BadFileError as error:
         raise _invalid(path, str(error)) from error
-    if any(".lora_" in name or "lora_down" in name or ".lora." in name for name in header):
-        return "lora", ""
     try:
-        found = detect(header)
+        found = detect(header, said)
     except BadFileError:
-        return "other", ""
+        return ("lora" if is_lora(header) else "other"), ""
     return found.role, found.family
 
 

@@ -26,16 +26,16 @@ KINDS = (*CONTROL_KINDS, "tile")
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Checked; what wasn't said is SD 1.5's usual, or None where other sources may tell."""
+    """Checked; None is what wasn't said."""
 
     name: str = ""
     family: str = ""
     note: str = ""
-    sampler: str = "dpmpp_2m_karras"
-    num_inference_steps: int = 20
-    guidance_scale: float = 7.0
-    width: int = 512
-    height: int = 512
+    sampler: str | None = None
+    num_inference_steps: int | None = None
+    guidance_scale: float | None = None
+    width: int | None = None
+    height: int | None = None
     prediction_type: str | None = None
     zero_terminal_snr: bool | None = None
     control_kinds: tuple[str, ...] = ()
@@ -44,7 +44,6 @@ class Manifest:
 def parse_manifest(table: Mapping[str, object]) -> Manifest:
     """Unknown keys are ignored (the file may be another program's). Raises BadFileError for wrong values."""
     steps, side = (1, DEFAULT_LIMITS.num_inference_steps), (8, DEFAULT_LIMITS.generate_side)
-    default = Manifest()
     kinds = table.get("control_kinds", [])
     if not isinstance(kinds, list) or not all(kind in KINDS for kind in kinds):
         raise BadFileError(f"its manifest says control_kinds {kinds!r}; known are {', '.join(KINDS)}")
@@ -53,11 +52,11 @@ def parse_manifest(table: Mapping[str, object]) -> Manifest:
         name=_text(table, "name"),
         family=_text(table, "family"),
         note=_text(table, "note"),
-        sampler=_choice(table, "sampler", SAMPLERS) or default.sampler,
-        num_inference_steps=round(_number(table, "num_inference_steps", default.num_inference_steps, steps)),
-        guidance_scale=_number(table, "guidance_scale", default.guidance_scale, (0, DEFAULT_LIMITS.guidance_scale)),
-        width=round(_number(table, "width", default.width, side)),
-        height=round(_number(table, "height", default.height, side)),
+        sampler=_choice(table, "sampler", SAMPLERS),
+        num_inference_steps=_whole(_number(table, "num_inference_steps", steps)),
+        guidance_scale=_number(table, "guidance_scale", (0, DEFAULT_LIMITS.guidance_scale)),
+        width=_whole(_number(table, "width", side)),
+        height=_whole(_number(table, "height", side)),
         prediction_type=_choice(table, "prediction_type", ("epsilon", "v_prediction")),
         zero_terminal_snr=zero if isinstance(zero, bool) else None,
         control_kinds=tuple(kinds),
@@ -89,8 +88,14 @@ def _choice(table: Mapping[str, object], key: str, allowed: tuple[str, ...]) -> 
     raise BadFileError(f"its manifest says {key} {value!r}; known are {', '.join(allowed)}")
 
 
-def _number(table: Mapping[str, object], key: str, default: float, bounds: tuple[float, float]) -> float:
-    value = table.get(key, default)
+def _whole(value: float | None) -> int | None:
+    return None if value is None else round(value)
+
+
+def _number(table: Mapping[str, object], key: str, bounds: tuple[float, float]) -> float | None:
+    value = table.get(key)
+    if key not in table:
+        return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not bounds[0] <= value <= bounds[1]:
         raise BadFileError(f"its manifest says {key} {value!r}; it must lie in {bounds[0]} to {bounds[1]}")
     return value

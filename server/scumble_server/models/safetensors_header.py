@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["BadFileError", "TensorEntry", "read_header"]
+__all__ = ["BadFileError", "TensorEntry", "read_header", "read_metadata"]
 
 MAX_HEADER = 100_000_000
 """Bytes; the limit the safetensors library has too."""
@@ -53,6 +53,14 @@ def read_header(path: Path) -> Mapping[str, TensorEntry]:
     except OSError as error:
         raise BadFileError(f"can't be read: {error.strerror}") from error
     return _check(_parse(text), size - 8 - length)
+
+
+def read_metadata(path: Path) -> Mapping[str, str]:
+    """What a file, whose header was read before, says of itself; {} if nothing."""
+    with path.open("rb") as file:
+        text = file.read(int.from_bytes(file.read(8), "little"))
+    said = json.loads(text).get("__metadata__")
+    return {str(key): str(value) for key, value in said.items()} if isinstance(said, dict) else {}
 
 
 def _parse(text: bytes) -> dict[str, object]:

@@ -5,26 +5,35 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from scumble_shared.job import DEFAULT_MODEL
 from scumble_shared.runtime import models_dir
 
 from .builtin import SEEDED_MANIFEST, builtin_folder
-from .detect import Weights, detect, family_name
-from .entries import ControlNetEntry, EstimatorEntry, ModelEntry, UnusableEntry, UpscalerEntry
+from .detect import Weights, detect
+from .entries import ControlNetEntry, EstimatorEntry, LoraEntry, ModelEntry, UnusableEntry, UpscalerEntry
+from .families import family_name, runs_like, usual
+from .few_steps import few_steps
 from .folder_list import with_added
-from .folders import is_controlnet_folder, is_model_folder, read_controlnet_folder, read_model_folder
+from .folders import (
+    is_controlnet_folder,
+    is_model_folder,
+    is_preview_folder,
+    read_controlnet_folder,
+    read_model_folder,
+    read_preview_folder,
+)
 from .index import ModelIndex
 from .intrinsics import is_estimator_folder, read_estimator_folder
 from .manifest import MANIFEST_NAME, Manifest, parse_manifest, read_json
 from .places import roots_of
-from .safetensors_header import BadFileError, read_header
+from .safetensors_header import BadFileError, read_header, read_metadata
 from .upscalers import can_run_upscalers
 
 __all__ = ["default_model_dirs", "scan"]
 
-SUPPORTED = ("sd15", "sd15-custom", "starter")
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 MAX_DEPTH = 5
 WORDS_OF_KIND = {
@@ -57,13 +66,7 @@ def scan(model_dirs: tuple[Path, ...] = (), builtin: bool = True) -> ModelIndex:
         for root in roots_of(folder):
             for path in (root.path,) if root.name else _candidates(root.path, MAX_DEPTH):
                 collector.add(path, root.name)
-    return ModelIndex(
-        tuple(collector.models),
-        tuple(collector.controlnets),
-        tuple(collector.unusable),
-        tuple(collector.upscalers),
-        tuple(collector.estimators),
-    )
+    return collector.index()
 
 
 class _Collector:
@@ -73,7 +76,31 @@ class _Collector:
         self.unusable: list[UnusableEntry] = []
         self.upscalers: list[UpscalerEntry] = []
         self.estimators: list[EstimatorEntry] = []
+        self.loras: list[LoraEntry] = []
+        self._parts: list[ModelEntry] = []  # single files that lack something
+        self._preview_vaes: dict[str, Path] = {}
         self._ids = {DEFAULT_MODEL}
+
+    def index(self) -> ModelIndex:
+        """What was found; models that lack something are whole by now, or can't be used."""
+        models = [*self.models]
+        for part in self._parts:
+            lender = next((m.path for m in self.models if m.family == part.family and m.path.is_dir()), None)
+            if lender is not None:
+                models.append(replace(part, lender=lender))
+                continue
+            named = family_name(part.family)
+            reason = f"it lacks parts; a complete {named} in a diffusers folder must lie beside it, to lend them"
+            self.unusable.append(UnusableEntry(part.id, part.name, part.path, reason))
+        models = [replace(model, preview_vae=self._preview_vaes.get(model.family)) for model in models]
+        return ModelIndex(
+            tuple(models),
+            tuple(self.controlnets),
+            tuple(self.unusable),
+            tuple(self.upscalers),
+            tuple(self.estimators),
+            tuple(self.loras),
+        )
 
     def add_builtin(self, folder: Path) -> None:
         try:
@@ -96,17 +123,23 @@ class _Collector:
                 maps = read_estimator_folder(path)
                 self.estimators.append(EstimatorEntry(entry_id, manifest.name or name, maps, path))
                 return
+            if is_preview_folder(path):
+                self._preview_vaes[read_preview_folder(path)] = path
+                return
             weights, manifest = _read(path)
             if weights.role == "upscaler":
                 self._add_upscaler(path, entry_id, manifest.name or name)
                 return
             family = manifest.family or weights.family
-            if family not in SUPPORTED:
+            if not runs_like(family):
                 raise BadFileError(f"it is for {family_name(family)}, which this version can't run")
             if weights.role == "controlnet":
-                self.controlnets.append(_controlnet(path, entry_id, name, weights.family, manifest))
+                self.controlnets.append(_controlnet(path, entry_id, name, weights, manifest))
+            elif weights.role == "lora":
+                self.loras.append(_lora(path, entry_id, name, family, manifest))
             else:
-                self.models.append(_model(path, entry_id, name, weights, manifest))
+                models = self.models if weights.is_whole else self._parts
+                models.append(_model(path, entry_id, name, weights, manifest))
         except BadFileError as error:
             self.unusable.append(UnusableEntry(entry_id, name, path, str(error)))
 
@@ -137,7 +170,7 @@ def _candidates(folder: Path, depth: int) -> Iterator[Path]:
         if path.name.startswith("."):
             continue
         if path.is_dir():
-            if is_model_folder(path) or is_controlnet_folder(path):
+            if is_model_folder(path) or is_controlnet_folder(path) or is_preview_folder(path):
                 yield path
             elif depth > 1:
                 yield from _candidates(path, depth - 1)
@@ -151,14 +184,16 @@ def _read(path: Path) -> tuple[Weights, Manifest]:
         return (read_model_folder(path) if is_model_folder(path) else read_controlnet_folder(path)), manifest
     if path.suffix.lower() in PICKLES:
         raise BadFileError("files of this kind can run code when opened; convert it to .safetensors")
-    weights = detect(read_header(path))
+    weights = detect(read_header(path), read_metadata(path))
     return weights, parse_manifest(read_json(path.with_suffix(".json")))
 
 
 def _model(path: Path, entry_id: str, name: str, weights: Weights, manifest: Manifest) -> ModelEntry:
     family = manifest.family or weights.family
+    own_weights, usually = Weights("controlnet", family), usual(family)
+    quick = few_steps(name, family, weights.takes_guidance)
     own = {
-        kind: _controlnet(path / f"controlnet_{kind}", f"{entry_id}-{kind}", f"{name} {kind}", family, Manifest())
+        kind: _controlnet(path / f"controlnet_{kind}", f"{entry_id}-{kind}", f"{name} {kind}", own_weights, Manifest())
         for kind in manifest.control_kinds
         if (path / f"controlnet_{kind}").is_dir() or not path.exists()
     }
@@ -168,12 +203,15 @@ def _model(path: Path, entry_id: str, name: str, weights: Weights, manifest: Man
         name=manifest.name or name,
         family=family,
         path=path,
-        sampler=manifest.sampler,
-        num_inference_steps=manifest.num_inference_steps,
-        guidance_scale=manifest.guidance_scale,
-        width=manifest.width,
-        height=manifest.height,
-        note=manifest.note,
+        sampler=manifest.sampler or (quick or usually).sampler,
+        num_inference_steps=manifest.num_inference_steps or (quick or usually).num_inference_steps,
+        guidance_scale=(quick or usually).guidance_scale
+        if manifest.guidance_scale is None
+        else manifest.guidance_scale,
+        width=manifest.width or usually.side,
+        height=manifest.height or usually.side,
+        note=manifest.note or (f"{quick.way}: made for few steps" if quick else ""),
+        timestep_spacing=quick.timestep_spacing if quick else "",
         in_channels=weights.in_channels,
         prediction_type=manifest.prediction_type or (weights.prediction_type if single_file else None),
         zero_terminal_snr=weights.zero_terminal_snr
@@ -183,9 +221,24 @@ def _model(path: Path, entry_id: str, name: str, weights: Weights, manifest: Man
     )
 
 
-def _controlnet(path: Path, entry_id: str, name: str, family: str, manifest: Manifest) -> ControlNetEntry:
+def _controlnet(path: Path, entry_id: str, name: str, weights: Weights, manifest: Manifest) -> ControlNetEntry:
     words = set(re.split(r"[^a-z0-9]+", name.lower()))
     guessed = tuple(kind for kind, known in WORDS_OF_KIND.items() if words & known)
-    return ControlNetEntry(
-        entry_id, manifest.name or name, manifest.family or family, manifest.control_kinds or guessed, path
+    kinds = manifest.control_kinds or weights.kinds or guessed
+    return ControlNetEntry(entry_id, manifest.name or name, manifest.family or weights.family, kinds, path)
+
+
+def _lora(path: Path, entry_id: str, name: str, family: str, manifest: Manifest) -> LoraEntry:
+    entry = LoraEntry(entry_id, manifest.name or name, family, path)
+    quick = few_steps(name, family, is_lora=True)
+    if quick is None:
+        return entry
+    return replace(
+        entry,
+        weight=quick.weight,
+        way=quick.way,
+        sampler=manifest.sampler or quick.sampler,
+        num_inference_steps=manifest.num_inference_steps or quick.num_inference_steps,
+        guidance_scale=quick.guidance_scale if manifest.guidance_scale is None else manifest.guidance_scale,
+        timestep_spacing=quick.timestep_spacing,
     )

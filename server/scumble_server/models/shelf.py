@@ -13,16 +13,17 @@ from scumble_shared.library import CatalogueModel, LibraryListing, ModelFolder, 
 
 from .builtin import STARTER_FOLDER, seeded_folder
 from .catalogue import CATALOGUE, SETS, CatalogueEntry
+from .families import runs_like
 from .folder_list import read_folders, with_added
 from .library import Library, LibraryRecord
 from .library_import import describe
 from .places import likely_places, program_of
-from .scan import SUPPORTED, scan
+from .scan import scan
 from .transfer_http import Network
 
 __all__ = ["Shelf", "can_run"]
 
-PAINT = ("checkpoint", "controlnet")
+PAINT = ("checkpoint", "controlnet", "lora")
 
 KIND_OF_GROUP = {
     "models": "checkpoint",
@@ -39,7 +40,7 @@ KEPT = ("lora", "vae")
 
 def can_run(kind: str, family: str) -> bool:
     """Whether this version has a use for models of this kind and family."""
-    return kind in PAINT and family in SUPPORTED
+    return kind in PAINT and runs_like(family)
 
 
 @dataclass(frozen=True, slots=True)
