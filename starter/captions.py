@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import random
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from materials import COLOURS, FINISHES, MATERIALS, linear
 from render import LIGHTS, Look
-from scenes import KINDS, Scene
+from scenes import KINDS, OTHER, Scene
 from torch import Tensor
+from views import KEY_LIGHT_ANGLE, KEY_LIGHT_SPREAD
 
-__all__ = ["HELD_OUT_TEMPLATES", "Caption", "dress", "held_out_pair", "vocabulary_lines"]
+__all__ = ["HELD_OUT_TEMPLATES", "Caption", "Order", "dress", "held_out_pair", "vocabulary_lines"]
 
 COLOUR_NAMES, FINISH_NAMES, LIGHT_NAMES = list(COLOURS), list(FINISHES), list(LIGHTS)
 WEIGHTS = [material.weight for material in MATERIALS]
-KEY_LIGHT_ANGLE = 0.8
-"""Radians by which the light stands to the left of the viewer."""
-
 LIGHT_WEIGHTS = {"daylight": 2.6, "sunset": 1.2, "studio": 1.8, "overcast": 1.2, "flat": 1.6, "neon": 0.7, "fog": 0.7}
 
 NOUNS = {
@@ -70,6 +69,14 @@ class Caption:
     light: str
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a scene is to wear. materials: names, one per slot, each in its own colour. light: by name."""
+
+    materials: tuple[str, ...]
+    light: str
+
+
 def held_out_pair(material: str, light: str) -> bool:
     """Whether this material under this light is kept for evaluation. Flat light never is: texturing needs it."""
     return light != "flat" and zlib.crc32(f"{material}/{light}".encode()) % 11 == 0
@@ -110,11 +117,13 @@ def _skin(rng: random.Random, names: tuple[str, ...] | None = None, plain: bool 
     return _Skin(index, colour, finish)
 
 
-def dress(scene: Scene, seed: int, held_out: bool = False, plain: bool = False) -> tuple[Look, list[Caption]]:
+def dress(
+    scene: Scene, seed: int, held_out: bool = False, orders: Sequence[Order] | None = None
+) -> tuple[Look, list[Caption]]:
     """Materials, light and captions for every scene of the batch, decided by the seed alone.
 
-    held_out: draw wordings and pairs of material and light that training never meets. plain: one material on
-    everything, in its own colour, as the judges learn them.
+    held_out: draw wordings and pairs of material and light that training never meets. orders: what each scene is to
+    wear, instead of something drawn.
     """
     rng = random.Random(seed)
     count, slots = scene.kind.shape
@@ -124,7 +133,7 @@ def dress(scene: Scene, seed: int, held_out: bool = False, plain: bool = False) 
     light, captions = torch.zeros(count, dtype=torch.long), []
     kinds = scene.kind.tolist()
     for row in range(count):
-        skins, caption = _plain(slots, rng, held_out) if plain else _one(kinds[row], rng, held_out)
+        skins, caption = _ordered(orders[row]) if orders is not None else _one(kinds[row], rng, held_out)
         light[row] = LIGHT_NAMES.index(caption.light)
         captions.append(caption)
         for slot, skin in enumerate(skins):
@@ -138,7 +147,7 @@ def dress(scene: Scene, seed: int, held_out: bool = False, plain: bool = False) 
     # The light comes over the viewer's left shoulder, as in most drawings: then what a picture looks like follows from
     # words and geometry, and a small model learns to shade. Were it from anywhere, the best guess would be no shading.
     behind = scene.view[:, 2, :3]
-    azimuth = torch.atan2(behind[:, 1], behind[:, 0]) - KEY_LIGHT_ANGLE + _jitter(count, 0.3, generator)
+    azimuth = torch.atan2(behind[:, 1], behind[:, 0]) - KEY_LIGHT_ANGLE + _jitter(count, KEY_LIGHT_SPREAD, generator)
     sun = torch.stack([azimuth.cos() * height.cos(), azimuth.sin() * height.cos(), height.sin()], dim=-1)
     random_numbers = torch.rand(count, slots, 8, generator=generator)
     mood = torch.rand(count, 4, generator=generator)
@@ -156,7 +165,7 @@ def _one(kinds: list[int], rng: random.Random, held_out: bool) -> tuple[list[_Sk
     a, b = _skin(rng), _skin(rng)
     ground = _skin(rng, GROUNDS) if rng.random() < 0.7 else _skin(rng)
     light = _light(rng, a, held_out)
-    nouns = [rng.choice(NOUNS[KINDS[kinds[slot]]] + ANY_NOUN[:1]) for slot in objects] or ["wall"]
+    nouns = [rng.choice(_nouns(kinds[slot])) for slot in objects] or ["wall"]
     noun = rng.choice((nouns[0], rng.choice(ANY_NOUN)))
     noun2 = nouns[1] if len(nouns) > 1 else noun
     skins = [a] * len(kinds)
@@ -188,10 +197,13 @@ def _one(kinds: list[int], rng: random.Random, held_out: bool) -> tuple[list[_Sk
     return skins, Caption(text, MATERIALS[a.material].name, light)
 
 
-def _plain(slots: int, rng: random.Random, held_out: bool) -> tuple[list[_Skin], Caption]:
-    skin = _Skin(rng.randrange(len(MATERIALS)), -1, -1)
-    name = MATERIALS[skin.material].name
-    return [skin] * slots, Caption(name, name, _light(rng, skin, held_out))
+def _ordered(order: Order) -> tuple[list[_Skin], Caption]:
+    first = order.materials[-1]
+    return [_Skin(INDEX[name], -1, -1) for name in order.materials], Caption(first, first, order.light)
+
+
+def _nouns(kind: int) -> tuple[str, ...]:
+    return ANY_NOUN if kind == OTHER else NOUNS[KINDS[kind]] + ANY_NOUN[:1]
 
 
 def _light(rng: random.Random, skin: _Skin, held_out: bool) -> str:

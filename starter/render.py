@@ -14,7 +14,7 @@ from materials import Point, evaluate, linear
 from scenes import Buffers, Scene, occluded, to_local
 from torch import Tensor
 
-__all__ = ["LIGHTS", "Light", "Look", "render"]
+__all__ = ["LIGHTS", "Baked", "Light", "Look", "render"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,15 @@ class Look:
     light: Tensor
     sun: Tensor
     mood: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Baked:
+    """What is known beforehand of the light in B scenes. lit: (B, H, W) in [0, 1], whether nothing stands between a
+    surface and the sun. open_sky: (B, H, W) share of the sky that a surface sees."""
+
+    lit: Tensor
+    open_sky: Tensor
 
 
 def _table(codes: list[str], device: torch.device) -> Tensor:
@@ -161,8 +170,8 @@ def _contact(scene: Scene, buffers: Buffers) -> Tensor:
     return torch.where(grounded, open_sky * (1 - 0.7 * near_ground.clamp(0, 1)), open_sky).reshape(b, h, w)
 
 
-def render(scene: Scene, look: Look, buffers: Buffers) -> Tensor:
-    """sRGB pictures (B, H, W, 3) in [0, 1]."""
+def render(scene: Scene, look: Look, buffers: Buffers, baked: Baked | None = None) -> Tensor:
+    """sRGB pictures (B, H, W, 3) in [0, 1]. baked: shadows for a scene that can't be traced."""
     b, h, w, _ = buffers.position.shape
     presets = list(LIGHTS.values())
     device = buffers.position.device
@@ -189,8 +198,9 @@ def render(scene: Scene, look: Look, buffers: Buffers) -> Tensor:
     normal = _bump(buffers, spread(surface.height / scale), scene.window)
     direction, sun = buffers.direction, look.sun[:, None, None]
     facing = (normal * sun).sum(-1)
-    lit = (facing.clamp(min=0) * ~occluded(scene, buffers, look.sun)).clamp(max=1.0)
-    contact = _contact(scene, buffers)
+    if baked is None:
+        baked = Baked((~occluded(scene, buffers, look.sun)).float(), _contact(scene, buffers))
+    lit, contact = (facing.clamp(min=0) * baked.lit).clamp(max=1.0), baked.open_sky
     power = torch.tensor([p.power for p in presets], device=device)[look.light][:, None, None, None]
     fill = torch.tensor([p.fill for p in presets], device=device)[look.light][:, None, None, None]
     sun_colour = _table([p.sun for p in presets], device)[look.light][:, None, None]

@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("--time", type=float, default=1.0, help="scales all minutes; 0.01 is a rehearsal")
     parser.add_argument("--batch", type=float, default=1.0, help="scales all batches")
     parser.add_argument("--resolution", type=int, default=256)
+    parser.add_argument("--captured", type=Path, help="folder of views that capture.py made")
     a = parser.parse_args()
     here = Path(__file__).parent
     for stage in PARTS[a.part]:
@@ -64,6 +65,8 @@ def main() -> None:
             "batch": max(4, round(stage.batch * a.batch)), "crop": stage.crop, "resolution": a.resolution,
             "learning-rate": stage.learning_rate, "seed": 1000000 * a.part,
         }  # fmt: skip
+        if a.captured is not None:
+            options["captured"] = a.captured
         words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
         subprocess.run([sys.executable, str(here / "train.py"), stage.name, str(a.work), *words], check=True)
     pack(a.work, a.out, a.size)

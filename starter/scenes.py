@@ -13,13 +13,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["HELD_OUT_KINDS", "KINDS", "SLOTS", "Buffers", "Scene", "occluded", "random_scenes", "trace"]
+__all__ = [
+    "HELD_OUT_KINDS", "KINDS", "OTHER", "SLOTS", "Buffers", "Scene", "Window", "occluded", "random_scenes", "rays",
+    "trace",
+]  # fmt: skip
 
 SLOTS = 8
 KINDS = (
     "none", "box", "prism", "pyramid", "gem", "sphere", "cylinder", "cone",
     "torus", "rounded box", "blob", "vase", "twisted column", "rock",
 )  # fmt: skip
+OTHER = len(KINDS)
+"""A captured thing that no equation stands for."""
 FAR = 1.0e4
 PLANES = 14
 
@@ -363,7 +368,21 @@ def _surface_normal(kind: str, p: Tensor, size: Tensor, shape: Tensor) -> Tensor
     return torch.nn.functional.normalize(torch.stack(slope, dim=-1), dim=-1)
 
 
-def _rays(scene: Scene, height: int, width: int) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A part of a picture, pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def of(self, grid: Tensor) -> Tensor:
+        """That part of B x H x W or B x H x W x C."""
+        return grid[:, self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+def rays(scene: Scene, height: int, width: int) -> tuple[Tensor, Tensor]:
     """Origins and unit directions (B, H*W, 3) of the rays through the pixel centres, world space."""
     device = scene.view.device
     y = 1.0 - (torch.arange(height, device=device) + 0.5) * (2.0 / height)
@@ -408,9 +427,12 @@ def to_local(scene: Scene, vectors: Tensor, owner: tuple[Tensor, Tensor], points
     return torch.einsum("nj,nji->ni", vectors, scene.rotation[owner])
 
 
-def trace(scene: Scene, height: int, width: int) -> Buffers:
-    """The geometry buffers of every scene."""
-    o, d = _rays(scene, height, width)
+def trace(scene: Scene, height: int, width: int, window: Window | None = None) -> Buffers:
+    """The geometry buffers of every scene, or of that window of its picture."""
+    o, d = rays(scene, height, width)
+    if window is not None:
+        o, d = (window.of(x.unflatten(1, (height, width))).flatten(1, 2) for x in (o, d))
+        height, width = window.height, window.width
     t, slot = _cast(scene, o, d, 42)
     position = o + t[..., None] * d
     normal = torch.zeros_like(position)

@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from autoencoder import pixels_to_latents
+from captured import Captured
 from data import make
 from diffusers.models.attention_processor import AttnProcessor
 from model import (
@@ -78,8 +79,11 @@ def batches(run: Run) -> Iterator[Batch]:
 def _samples(run: Run, rng: random.Random) -> Iterator[tuple[Tensor, Tensor, Tensor, list[str]]]:
     """uint8 image, depth and normal pictures with captions: made afresh, or from shards, six of them shuffled."""
     if run.shards is None:
+        device, captured = torch.device(run.device), None
+        if run.captured is not None:
+            captured = Captured(run.captured, device, run.resolution)
         for seed in itertools.count(run.seed):
-            sample = make(run.batch, seed, run.resolution, torch.device(run.device))
+            sample = make(run.batch, seed, run.resolution, device, captured=captured, share=run.captured_share)
             yield sample.image, sample.depth, sample.normal, [caption.text for caption in sample.captions]
     while True:
         paths = sorted(run.shards.glob("*.safetensors"))
@@ -201,6 +205,8 @@ def main() -> None:
     parser.add_argument("--crop", type=int, default=64, help="side of the window that is trained on, pixels")
     parser.add_argument("--learning-rate", type=float, default=5e-4)
     parser.add_argument("--shards", type=Path)
+    parser.add_argument("--captured", type=Path, help="folder of views that capture.py made")
+    parser.add_argument("--captured-share", type=float, default=0.35, help="of samples made afresh")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
     a = parser.parse_args()
@@ -208,7 +214,7 @@ def main() -> None:
     total = a.minutes if a.total is None else a.total
     run = Run(
         a.work, a.size, a.minutes, total, a.batch, a.resolution, min(a.crop, a.resolution), a.learning_rate, a.shards,
-        a.device, seed=a.seed,
+        a.device, seed=a.seed, captured=a.captured, captured_share=a.captured_share,
     )  # fmt: skip
     {"words": train_words, "diffusion": train_diffusion, "decoder": train_decoder}[a.stage](run)
 

@@ -23,7 +23,8 @@ FINAL = "final"
 class Run:
     """What one invocation is asked to do. work: folder of all state. total: minutes over which the learning rate
     falls, all runs together. resolution: of samples, pixels; crop: of the window of them that is trained on.
-    save_every: minutes between checkpoints."""
+    save_every: minutes between checkpoints. captured: folder of captured views, which take captured_share of each
+    batch that is made afresh."""
 
     work: Path
     size: str
@@ -37,6 +38,8 @@ class Run:
     device: str = "cpu"
     save_every: float = 3.0
     seed: int = 0
+    captured: Path | None = None
+    captured_share: float = 0.0
 
 
 class Trainer:
