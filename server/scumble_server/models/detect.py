@@ -135,7 +135,7 @@ def _checkpoint(header: Header, unet: str, said: Mapping[str, str]) -> Weights:
 
 
 def _ldm_family(header: Header, prefix: str) -> str:
-    blocks = (f"{prefix}input_blocks.{block}.1.transformer_blocks.0.attn2.to_k.weight" for block in (1, 2, 4, 5))
+    blocks = (f"{prefix}input_blocks.{block}.1.transformer_blocks.0.attn2.to_k.weight" for block in range(1, 6))
     return _by_context(header, blocks)
 
 

@@ -18,6 +18,8 @@ RESNET = {
 ENDS = {
     "time_embedding.linear_1": "time_embed.0",
     "time_embedding.linear_2": "time_embed.2",
+    "add_embedding.linear_1": "label_emb.0.0",
+    "add_embedding.linear_2": "label_emb.0.2",
     "conv_in": "input_blocks.0.0",
     "conv_norm_out": "out.0",
     "conv_out": "out.2",
@@ -25,10 +27,13 @@ ENDS = {
 State = dict[str, torch.Tensor]
 
 
-def unet_names(layers: int) -> dict[str, str]:
-    """Prefixes, diffusers -> original, of a four-level UNet (its first half is a ControlNet's, too)."""
+def unet_names(layers: int, levels: int = 4, plain: int | None = 0) -> dict[str, str]:
+    """Prefixes, diffusers -> original, of a UNet (its first half is a ControlNet's, too).
+
+    plain: the level on the way up that attends to no text.
+    """
     names: dict[str, str] = {}
-    for level in range(4):
+    for level in range(levels):
         for layer in range(layers):
             block = (layers + 1) * level + layer + 1
             names[f"down_blocks.{level}.resnets.{layer}."] = f"input_blocks.{block}.0."
@@ -39,14 +44,14 @@ def unet_names(layers: int) -> dict[str, str]:
             names[f"up_blocks.{level}.resnets.{layer}."] = f"output_blocks.{block}.0."
             names[f"up_blocks.{level}.attentions.{layer}."] = f"output_blocks.{block}.1."
         last = (layers + 1) * level + layers
-        names[f"up_blocks.{level}.upsamplers.0."] = f"output_blocks.{last}.{1 if level == 0 else 2}."
+        names[f"up_blocks.{level}.upsamplers.0."] = f"output_blocks.{last}.{1 if level == plain else 2}."
     names |= {f"mid_block.resnets.{i}.": f"middle_block.{2 * i}." for i in range(2)}
     names["mid_block.attentions.0."] = "middle_block.1."
     return names
 
 
-def unet(state: State, layers: int, prefix: str) -> State:
-    names, result = unet_names(layers), {}
+def unet(state: State, layers: int, prefix: str, levels: int = 4, plain: int | None = 0) -> State:
+    names, result = unet_names(layers, levels, plain), {}
     for name, tensor in state.items():
         for ours, theirs in names.items():
             if name.startswith(ours):
@@ -112,4 +117,38 @@ def _vae_tensor(name: str, tensor: torch.Tensor) -> torch.Tensor:
 def text_encoder(state: State, prefix: str = "cond_stage_model.transformer.text_model.") -> State:
     result = {prefix + name.removeprefix("text_model."): tensor for name, tensor in state.items()}
     result[f"{prefix}embeddings.position_ids"] = torch.arange(77)[None]
+    return result
+
+
+OPEN_CLIP = {
+    "layer_norm1": "ln_1",
+    "layer_norm2": "ln_2",
+    "self_attn.out_proj": "attn.out_proj",
+    "mlp.fc1": "mlp.c_fc",
+    "mlp.fc2": "mlp.c_proj",
+}
+OPEN_CLIP_ENDS = {
+    "text_model.embeddings.token_embedding.weight": "token_embedding.weight",
+    "text_model.embeddings.position_embedding.weight": "positional_embedding",
+    "text_model.final_layer_norm.weight": "ln_final.weight",
+    "text_model.final_layer_norm.bias": "ln_final.bias",
+}
+
+
+def open_clip(state: State, prefix: str = "conditioner.embedders.1.model.") -> State:
+    """A CLIP text encoder with projection as OpenCLIP has it."""
+    result = {prefix + theirs: state[ours] for ours, theirs in OPEN_CLIP_ENDS.items()}
+    result[f"{prefix}text_projection"] = state["text_projection.weight"].T.contiguous()
+    layers = "text_model.encoder.layers."
+    for name, tensor in state.items():
+        if not name.startswith(layers):
+            continue
+        number, _, rest = name.removeprefix(layers).partition(".")
+        part, _, kind = rest.rpartition(".")
+        block = f"{prefix}transformer.resblocks.{number}."
+        if part == "self_attn.q_proj":
+            parts = [state[f"{layers}{number}.self_attn.{letter}_proj.{kind}"] for letter in "qkv"]
+            result[f"{block}attn.in_proj_{kind}"] = torch.cat(parts)
+        elif part in OPEN_CLIP:
+            result[f"{block}{OPEN_CLIP[part]}.{kind}"] = tensor
     return result

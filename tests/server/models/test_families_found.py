@@ -158,7 +158,7 @@ class TestLoras:
         put(tmp_path, "Ink", LORAS[0][0])
         put(tmp_path, "Real", XL)
         index = found(tmp_path)
-        with pytest.raises(ScumbleError, match="Ink is a LoRA for Stable Diffusion 1.5") as caught:
+        with pytest.raises(ScumbleError, match=r"Ink is a LoRA for Stable Diffusion 1\.5") as caught:
             index.lora("ink", index.model("real"), 2)
         assert (caught.value.code, caught.value.info.field) == (ErrorCode.MODEL_MISMATCH, "job.loras[2].model")
         assert caught.value.info.remedy.action is RemedyAction.REMOVE_LORA
