@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from scumble_shared.job import CONTROL_KINDS, DEFAULT_MODEL, SAMPLERS, GenerateJob
+from scumble_shared.job import CONTROL_KINDS, SAMPLERS, GenerateJob
+from scumble_shared.tensor import AnyArray
 
 from ..buffers.convert import DEPTH_KINDS, NORMAL_SPACES
 from ..buffers.files import refused
 from ..metadata import png_bytes
 from ..models.scan import default_model_dirs
 from ..workers.spec import engine_spec
-from .generate_job import DEFAULT_FOV, job_of
+from .generate_job import DEFAULT_FOV, made_of
 from .generate_runner import Finished, LocalRunner, Runner, remote_runner
+from .generate_words import add_word_arguments
 
-__all__ = ["add_arguments", "generate", "run"]
+__all__ = ["add_arguments", "free_path", "generate", "run", "with_runner", "write_picture"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_word_arguments(parser)
     what = parser.add_argument_group("the picture")
-    what.add_argument("--prompt", required=True)
-    what.add_argument("--negative-prompt", default="", metavar="TEXT")
-    what.add_argument("--model", default=DEFAULT_MODEL, metavar="ID", help="see `scumble models` (default: built in)")
+    what.add_argument("--model", metavar="ID", help="see `scumble models` (default: built in)")
     what.add_argument("--size", type=_size, metavar="WxH", help="default: that of the buffers, else the model's")
     what.add_argument("--steps", type=int, help="default: the model's")
     what.add_argument("--guidance-scale", type=float, metavar="G", help="default: the model's")
@@ -77,21 +80,29 @@ def _add_geometry(group: argparse._ArgumentGroup) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.server:
-        with remote_runner(arguments.server, _token(arguments.token_file), arguments.fingerprint) as runner:
-            paths = generate(arguments, runner)
-    else:
-        folders = (*default_model_dirs(), *arguments.models)
-        paths = generate(arguments, LocalRunner(engine_spec(folders, arguments.device).build()))
-    for path in paths:
+    for path in with_runner(arguments, lambda runner: generate(arguments, runner)):
         print(path)
     return 0
 
 
+def with_runner(arguments: argparse.Namespace, work: Callable[[Runner], list[Path]]) -> list[Path]:
+    """``work`` done where the arguments say."""
+    if arguments.server:
+        with remote_runner(arguments.server, _token(arguments.token_file), arguments.fingerprint) as runner:
+            return work(runner)
+    folders = (*default_model_dirs(), *arguments.models)
+    return work(LocalRunner(engine_spec(folders, arguments.device).build()))
+
+
 def generate(arguments: argparse.Namespace, runner: Runner) -> list[Path]:
-    """Have the job done that the arguments describe; returns the files written. Raises ScumbleError."""
-    job, tensors = job_of(arguments, runner.capabilities())
-    return _write(runner.run(job, tensors), job, arguments.output)
+    """Have the job done that the arguments describe; returns the files written. Raises ScumbleError.
+
+    Where the seed chooses among words, each picture of a batch has a job of its own.
+    """
+    made = made_of(arguments, runner.capabilities())
+    for note in made.notes:
+        print(f"scumble: {note}", file=sys.stderr)
+    return [path for job in made.jobs() for path in _write(runner.run(job, made.tensors), job, arguments.output)]
 
 
 def _token(path: Path | None) -> str:
@@ -114,15 +125,19 @@ def _size(text: str) -> tuple[int, int]:
 def _write(finished: Finished, job: GenerateJob, folder: Path) -> list[Path]:
     """Never over a file that is there."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for index, image in enumerate(finished.images):
-        path = _free_path(folder, f"scumble-{job.seed + index}")
-        path.write_bytes(png_bytes(image, job, finished.provenance, index=index))
-        paths.append(path)
-    return paths
+    images = enumerate(finished.images)
+    return [write_picture(image, job, finished.provenance, folder, index) for index, image in images]
 
 
-def _free_path(folder: Path, stem: str) -> Path:
+def write_picture(image: AnyArray, job: GenerateJob, provenance: str, folder: Path, index: int = 0) -> Path:
+    """Picture ``index`` of a job as a file that says how it was made; returns its path."""
+    path = free_path(folder, f"scumble-{job.seed + index}")
+    path.write_bytes(png_bytes(image, job, provenance, index=index))
+    return path
+
+
+def free_path(folder: Path, stem: str) -> Path:
+    """Of a PNG file that isn't there yet."""
     for number in itertools.count(1):
         path = folder / (f"{stem}.png" if number == 1 else f"{stem}-{number}.png")
         if not path.exists():

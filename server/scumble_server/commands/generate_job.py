@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import math
 import secrets
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from scumble_shared.camera import Camera, look_at, perspective
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
-from scumble_shared.job import CONTROL_KINDS, Control, GenerateJob, View
+from scumble_shared.job import CONTROL_KINDS, DEFAULT_MODEL, Control, GenerateJob, View
 from scumble_shared.limits import DEFAULT_LIMITS
 from scumble_shared.messages import Capabilities, ModelInfo
 from scumble_shared.schema import decode, loads
@@ -20,8 +20,9 @@ from scumble_shared.validate import facts_of, validate_job
 
 from ..buffers.convert import read_color, read_depth, read_mask, read_normal
 from ..buffers.files import refused
+from .generate_words import Words, settings_from, words_of
 
-__all__ = ["DEFAULT_FOV", "job_of"]
+__all__ = ["DEFAULT_FOV", "Made", "made_of"]
 
 DEFAULT_FOV = 40.0
 """Degrees, vertical, of the camera that is assumed when none is given."""
@@ -29,9 +30,47 @@ DEFAULT_FOV = 40.0
 RANDOM_SEEDS = 2**32
 
 
-def job_of(arguments: argparse.Namespace, capabilities: Capabilities) -> tuple[GenerateJob, dict[Digest, AnyArray]]:
+@dataclass(frozen=True, slots=True)
+class Made:
+    """job: with the words that its own seed chooses. words: before the choice. notes: what of a picture's settings
+    could not be taken over."""
+
+    job: GenerateJob
+    tensors: dict[Digest, AnyArray]
+    words: Words
+    notes: tuple[str, ...] = ()
+
+    def final(self, job: GenerateJob) -> GenerateJob:
+        """``job`` with the words of its seed; its prompts are as they were written."""
+        words = replace(self.words, prompt=job.prompt, negative_prompt=job.negative_prompt)
+        prompt, negative_prompt = words.final(job.seed)
+        return replace(job, prompt=prompt, negative_prompt=negative_prompt)
+
+    def jobs(self) -> tuple[GenerateJob, ...]:
+        """The whole batch: one job, or one for each picture where each has words of its own."""
+        if self.job.batch_size == 1 or not self.words.have_choices:
+            return (self.job,)
+        written = replace(self.job, batch_size=1, prompt=self.words.prompt, negative_prompt=self.words.negative_prompt)
+        return tuple(self.final(replace(written, seed=self.job.seed + i)) for i in range(self.job.batch_size))
+
+
+def made_of(arguments: argparse.Namespace, capabilities: Capabilities) -> Made:
     """Raises ScumbleError that names the argument at fault."""
-    model = _model(arguments.model, capabilities)
+    found, like = settings_from(arguments)
+    words = words_of(arguments, like)
+    known = {info.id for info in capabilities.models}
+    notes = list(found.notes) if found else []
+    usual = DEFAULT_MODEL
+    if like is not None and arguments.model is None:
+        usual = like.model if like.model in known else usual
+        if usual != like.model:
+            notes.append(f"the picture's model {like.model} isn't here; {usual} is used")
+    model = _model(arguments.model or usual, capabilities)
+    same = like if like is not None and model.id == like.model else None
+    sampler = (same or model).sampler
+    if sampler not in (model.samplers or capabilities.samplers):
+        notes.append(f"the sampler {sampler} isn't offered here; {model.sampler} is used")
+        sampler = model.sampler
     depth = read_depth(arguments.depth, arguments.depth_kind) if arguments.depth else None
     camera = _camera(arguments)
     normal = read_normal(arguments.normal, arguments.normal_space, camera) if arguments.normal else None
@@ -39,7 +78,9 @@ def job_of(arguments: argparse.Namespace, capabilities: Capabilities) -> tuple[G
     mask = read_mask(arguments.mask) if arguments.mask else None
     buffers = {"depth": depth, "normal": normal, "init_image": color, "mask": mask}
     size = _common_size({name: array for name, array in buffers.items() if array is not None})
-    width, height = arguments.size or size or (model.width, model.height)
+    width, height = arguments.size or size or ((like.width, like.height) if like else (model.width, model.height))
+    seed = _given(arguments.seed, like.seed if like else secrets.randbelow(RANDOM_SEEDS))
+    prompt, negative_prompt = words.final(seed)
     tensors = {digest_of(array): array for array in buffers.values() if array is not None}
     digests = {name: None if array is None else digest_of(array) for name, array in buffers.items()}
     view = None
@@ -47,17 +88,17 @@ def job_of(arguments: argparse.Namespace, capabilities: Capabilities) -> tuple[G
         camera = camera or _assumed_camera(arguments.fov, *size)
         view = View(replace(camera, width=size[0], height=size[1]), depth=digests["depth"], normal=digests["normal"])
     job = GenerateJob(
-        prompt=arguments.prompt,
-        negative_prompt=arguments.negative_prompt,
+        prompt=prompt,
+        negative_prompt=negative_prompt,
         model=model.id,
         width=width,
         height=height,
         batch_size=arguments.count,
-        sampler=arguments.sampler or model.sampler,
-        num_inference_steps=_given(arguments.steps, model.num_inference_steps),
-        guidance_scale=_given(arguments.guidance_scale, model.guidance_scale),
-        seed=_given(arguments.seed, secrets.randbelow(RANDOM_SEEDS)),
-        controls=_controls(arguments, model),
+        sampler=arguments.sampler or sampler,
+        num_inference_steps=_given(arguments.steps, (same or model).num_inference_steps),
+        guidance_scale=_given(arguments.guidance_scale, (same or model).guidance_scale),
+        seed=seed,
+        controls=_controls(arguments, model, like),
         view=view,
         init_image=digests["init_image"],
         mask=digests["mask"],
@@ -65,7 +106,7 @@ def job_of(arguments: argparse.Namespace, capabilities: Capabilities) -> tuple[G
     )
     facts = {digest: facts_of(array) for digest, array in tensors.items()}
     validate_job(job, DEFAULT_LIMITS, capabilities, facts)
-    return job, tensors
+    return Made(job, tensors, words, tuple(notes))
 
 
 def _given(value: float | None, default: float) -> Any:
@@ -129,11 +170,16 @@ def _flat(value: object) -> object:
     return value
 
 
-def _controls(arguments: argparse.Namespace, model: ModelInfo) -> tuple[Control, ...]:
+def _controls(arguments: argparse.Namespace, model: ModelInfo, like: GenerateJob | None) -> tuple[Control, ...]:
+    """Those that are said; else those of the given buffers, as strong as in the picture to be like."""
     if arguments.control:
         return tuple(_control(text) for text in arguments.control)
     given = {"depth": arguments.depth, "normal": arguments.normal}
-    return tuple(Control(kind) for kind, path in given.items() if path and kind in model.control_kinds)
+    kinds = [kind for kind, path in given.items() if path and kind in model.control_kinds]
+    strengths = {control.kind: control for control in reversed(like.controls if like else ())}
+    return tuple(
+        replace(strengths.get(kind, Control(kind)), model="", image=None, near=None, far=None) for kind in kinds
+    )
 
 
 def _control(text: str) -> Control:

@@ -12,7 +12,7 @@ from brush import Brush, paint
 from PIL import Image
 from scumble_server import cli
 from scumble_server.commands.generate import add_arguments, generate
-from scumble_server.commands.generate_job import job_of
+from scumble_server.commands.generate_job import made_of
 from scumble_server.commands.generate_runner import LocalRunner
 from scumble_server.metadata import read_settings
 from scumble_shared.camera import Camera, look_at, perspective
@@ -28,7 +28,7 @@ def parse(*words) -> argparse.Namespace:
 
 
 def job(*words):
-    return job_of(parse(*words), Brush().capabilities())[0]
+    return made_of(parse(*words), Brush().capabilities()).job
 
 
 def refusal(*words) -> ScumbleError:
@@ -73,9 +73,9 @@ class TestTheJob:
         assert made.view.camera.width == 56
 
     def test_carries_every_tensor_it_names(self, depth, normal):
-        made, tensors = job_of(parse("--depth", depth, "--normal", normal), Brush().capabilities())
-        assert set(tensors) == {made.view.depth, made.view.normal}
-        assert tensors[made.view.depth].shape == (40, 56)
+        made = made_of(parse("--depth", depth, "--normal", normal), Brush().capabilities())
+        assert set(made.tensors) == {made.job.view.depth, made.job.view.normal}
+        assert made.tensors[made.job.view.depth].shape == (40, 56)
 
     def test_seeds_are_different_each_time_unless_said(self):
         assert job().seed != job().seed
@@ -167,8 +167,8 @@ class TestCamera:
         world = -camera.forward
         np.save(tmp_path / "n.npy", np.broadcast_to(world, (40, 56, 3)))
         words = ("--normal", tmp_path / "n.npy", "--normal-space", "world", "--camera", dumps(camera))
-        made, tensors = job_of(parse(*words), Brush().capabilities())
-        np.testing.assert_allclose(tensors[made.view.normal][0, 0], (0, 0, 1), atol=1e-6)
+        made = made_of(parse(*words), Brush().capabilities())
+        np.testing.assert_allclose(made.tensors[made.job.view.normal][0, 0], (0, 0, 1), atol=1e-6)
 
 
 class TestTheFiles:
