@@ -15,13 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from scumble_server.metadata import LoraUse, png_bytes, read_settings
+from scumble_server.metadata import png_bytes, read_settings
 from scumble_server.models.scan import scan
 from scumble_shared.camera import Camera, look_at, perspective
 from scumble_shared.errors import ErrorCode, ScumbleError
-from scumble_shared.job import SAMPLERS, Control, GenerateJob, View
+from scumble_shared.job import SAMPLERS, Control, GenerateJob, Lora, View
 from scumble_shared.metadata.chunks import TEXT_BYTES
 from scumble_shared.metadata.infotext import infotext, read_infotext
+from scumble_shared.prompts import LoraTag
 from scumble_shared.validate import validate_job
 
 IMAGE = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
@@ -229,7 +230,7 @@ def test_an_a1111_picture_gives_its_settings(save):
     assert found.source == "a1111"
     assert (found.model_name, found.model_hash) == ("v1-5-pruned-emaonly", "6ce0161689")
     assert found.job == GenerateJob(
-        "a castle <lora:moss:0.8>, (fog:1.1)\non a hill",
+        "a castle, (fog:1.1)\non a hill",
         negative_prompt="people,\ncars",
         model="v1-5-pruned-emaonly",
         width=768,
@@ -239,6 +240,7 @@ def test_an_a1111_picture_gives_its_settings(save):
         guidance_scale=6.5,
         seed=965400086,
         controls=(Control("depth", strength=0.8, start=0.1, end=0.9),),
+        loras=(Lora("moss", 0.8),),
     )
     assert found.notes == ("Not carried over: Clip skip",)
 
@@ -340,9 +342,10 @@ def test_a_comfyui_picture_gives_its_settings(save):
         guidance_scale=6.5,
         seed=2**63 - 100,
         controls=(Control("depth", strength=0.9, end=0.8),),
+        loras=(Lora("moss", 0.7),),
     )
     assert found.model_name == "sd\\dream.v8.safetensors"
-    assert (found.source, found.loras, found.notes) == ("comfyui", (LoraUse("moss", 0.7),), ())
+    assert (found.source, found.loras, found.notes) == ("comfyui", (LoraTag("moss", 0.7),), ())
 
 
 def test_custom_samplers_spread_over_several_nodes_are_read(save):

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scumble_shared.errors import ErrorCode, ScumbleError
+from scumble_shared.job import Lora
 from scumble_shared.prompts import (
+    LoraTag,
     Style,
     WildcardFolder,
     apply_styles,
@@ -17,6 +19,8 @@ from scumble_shared.prompts import (
     has_choices,
     read_style_file,
     read_styles,
+    take_loras,
+    with_loras,
     write_style_file,
     write_styles,
 )
@@ -157,3 +161,26 @@ class TestStyles:
         (tmp_path / "file").write_text("")
         with pytest.raises(ScumbleError):
             write_style_file(tmp_path / "file" / "styles.csv", [])
+
+
+class TestLoras:
+    def test_are_taken_out_of_the_words(self):
+        text = "a castle <lora:Moss Stone_v2:0.8>, (fog:1.1) <lora:ink>, <lora:a/b.safetensors:te=0.5:unet=1>"
+        plain, tags = take_loras(text)
+        assert plain == "a castle, (fog:1.1)"
+        assert tags == (LoraTag("Moss Stone_v2", 0.8), LoraTag("ink"), LoraTag("a/b.safetensors", 0.5))
+        assert [tag.lora for tag in tags] == [Lora("moss-stone-v2", 0.8), Lora("ink"), Lora("b", 0.5)]
+
+    @given(PLAIN)
+    def test_words_without_any_stay_as_they_are(self, text):
+        assert take_loras(text) == (text, ())
+
+    @pytest.mark.parametrize(("weight", "taken"), [("x", 1.0), ("nan", 1.0), ("99", 10.0), ("-3", -3.0), ("", 1.0)])
+    def test_a_weight_is_always_one(self, weight, taken):
+        assert take_loras(f"<lora:ink:{weight}>")[1][0].weight == taken
+
+    def test_there_and_back(self):
+        loras = (Lora("ink", 0.5), Lora("moss", -1.0))
+        plain, tags = take_loras(with_loras("a castle", loras))
+        assert (plain, tuple(tag.lora for tag in tags)) == ("a castle", loras)
+        assert with_loras("", loras[:1]) == "<lora:ink:0.5>"

@@ -32,26 +32,21 @@ RANDOM_SEEDS = 2**32
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """job: with the words that its own seed chooses. words: before the choice. notes: what of a picture's settings
-    could not be taken over."""
+    """job: with the words that its own seed chooses. written: with those that were written. notes: what of a
+    picture's settings could not be taken over."""
 
     job: GenerateJob
+    written: GenerateJob
     tensors: dict[Digest, AnyArray]
     words: Words
     notes: tuple[str, ...] = ()
-
-    def final(self, job: GenerateJob) -> GenerateJob:
-        """``job`` with the words of its seed; its prompts are as they were written."""
-        words = replace(self.words, prompt=job.prompt, negative_prompt=job.negative_prompt)
-        prompt, negative_prompt = words.final(job.seed)
-        return replace(job, prompt=prompt, negative_prompt=negative_prompt)
 
     def jobs(self) -> tuple[GenerateJob, ...]:
         """The whole batch: one job, or one for each picture where each has words of its own."""
         if self.job.batch_size == 1 or not self.words.have_choices:
             return (self.job,)
-        written = replace(self.job, batch_size=1, prompt=self.words.prompt, negative_prompt=self.words.negative_prompt)
-        return tuple(self.final(replace(written, seed=self.job.seed + i)) for i in range(self.job.batch_size))
+        single = replace(self.written, batch_size=1)
+        return tuple(self.words.of(replace(single, seed=self.job.seed + i)) for i in range(self.job.batch_size))
 
 
 def made_of(arguments: argparse.Namespace, capabilities: Capabilities) -> Made:
@@ -80,16 +75,15 @@ def made_of(arguments: argparse.Namespace, capabilities: Capabilities) -> Made:
     size = _common_size({name: array for name, array in buffers.items() if array is not None})
     width, height = arguments.size or size or ((like.width, like.height) if like else (model.width, model.height))
     seed = _given(arguments.seed, like.seed if like else secrets.randbelow(RANDOM_SEEDS))
-    prompt, negative_prompt = words.final(seed)
     tensors = {digest_of(array): array for array in buffers.values() if array is not None}
     digests = {name: None if array is None else digest_of(array) for name, array in buffers.items()}
     view = None
     if size is not None and not (depth is None and normal is None):
         camera = camera or _assumed_camera(arguments.fov, *size)
         view = View(replace(camera, width=size[0], height=size[1]), depth=digests["depth"], normal=digests["normal"])
-    job = GenerateJob(
-        prompt=prompt,
-        negative_prompt=negative_prompt,
+    written = GenerateJob(
+        prompt=words.prompt,
+        negative_prompt=words.negative_prompt,
         model=model.id,
         width=width,
         height=height,
@@ -103,10 +97,12 @@ def made_of(arguments: argparse.Namespace, capabilities: Capabilities) -> Made:
         init_image=digests["init_image"],
         mask=digests["mask"],
         denoising_strength=_given(arguments.denoising_strength, 1.0),
+        loras=like.loras if like and arguments.prompt is None else (),
     )
+    job = words.of(written)
     facts = {digest: facts_of(array) for digest, array in tensors.items()}
     validate_job(job, DEFAULT_LIMITS, capabilities, facts)
-    return Made(job, tensors, words, tuple(notes))
+    return Made(job, written, tensors, words, tuple(notes))
 
 
 def _given(value: float | None, default: float) -> Any:

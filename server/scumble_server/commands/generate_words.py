@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scumble_shared.errors import ErrorCode, Remedy, ScumbleError
@@ -19,6 +19,7 @@ from scumble_shared.prompts import (
     expand,
     has_choices,
     read_style_file,
+    take_loras,
 )
 
 from ..buffers.files import refused
@@ -38,9 +39,15 @@ class Words:
     def have_choices(self) -> bool:
         return has_choices(self.prompt) or has_choices(self.negative_prompt)
 
-    def final(self, seed: int) -> tuple[str, str]:
-        """Prompt and negative prompt of the picture with this seed. Raises ScumbleError INVALID_FIELD."""
-        return expand(self.prompt, seed, self.wildcards), expand(self.negative_prompt, seed, self.wildcards)
+    def of(self, job: GenerateJob) -> GenerateJob:
+        """``job``, whose prompts are as they were written, with the words of its seed and the LoRAs they name.
+
+        Raises ScumbleError INVALID_FIELD for words that lead nowhere.
+        """
+        prompt, tags = take_loras(expand(job.prompt, job.seed, self.wildcards))
+        negative_prompt = expand(job.negative_prompt, job.seed, self.wildcards)
+        loras = (*job.loras, *(tag.lora for tag in tags))
+        return replace(job, prompt=prompt, negative_prompt=negative_prompt, loras=loras)
 
 
 def add_word_arguments(parser: argparse.ArgumentParser) -> None:

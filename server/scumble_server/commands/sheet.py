@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
@@ -64,5 +63,4 @@ def make_sheet(arguments: argparse.Namespace, runner: Runner) -> list[Path]:
 
 def _jobs(made: Made, x: Axis, y: Axis) -> list[list[GenerateJob]]:
     """Words are replaced before the seed chooses among them."""
-    written = replace(made.job, prompt=made.words.prompt, negative_prompt=made.words.negative_prompt)
-    return [[made.final(job) for job in row] for row in cells(written, x, y)]
+    return [[made.words.of(job) for job in row] for row in cells(made.written, x, y)]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from scumble_shared.metadata import ImageSettings, LoraUse, read_settings
+from scumble_shared.metadata import ImageSettings, read_settings
 
 from .png import png_bytes
 
-__all__ = ["ImageSettings", "LoraUse", "png_bytes", "read_settings"]
+__all__ = ["ImageSettings", "png_bytes", "read_settings"]

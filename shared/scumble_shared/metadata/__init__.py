@@ -5,13 +5,12 @@ from __future__ import annotations
 from .infotext import infotext
 from .reading import CHUNK, PARAMETERS, read_settings, settings_in
 from .record import record
-from .settings import ImageSettings, LoraUse
+from .settings import ImageSettings
 
 __all__ = [
     "CHUNK",
     "PARAMETERS",
     "ImageSettings",
-    "LoraUse",
     "infotext",
     "read_settings",
     "record",

@@ -12,7 +12,8 @@ from typing import Any
 
 from ..errors import ErrorCode, ScumbleError
 from ..job import Control, GenerateJob
-from .settings import ImageSettings, LoraUse, Numbers, control_kind, model_id, stem
+from ..prompts.lora_tags import LoraTag
+from .settings import ImageSettings, Numbers, control_kind, model_id, stem
 
 __all__ = ["read_graph"]
 
@@ -122,7 +123,7 @@ class _Reader:
         self.graph, self.sampler = graph, sampler
         self.numbers = Numbers()
         self.notes: list[str] = []
-        self.loras: list[LoraUse] = []
+        self.loras: list[LoraTag] = []
         self.model_name = ""
 
     def job(self) -> GenerateJob:
@@ -143,6 +144,7 @@ class _Reader:
             guidance_scale=self.numbers.guidance(self._first(guider, ("cfg", "guidance"), 7.0)),
             seed=self.numbers.seed(self._near("seed", self._near("noise_seed", 0))),
             controls=self._controls(guider),
+            loras=tuple(tag.lora for tag in self.loras),
             denoising_strength=self.numbers.fraction("Denoise", self._near("denoise", 1.0), 1.0),
         )
 
@@ -172,7 +174,7 @@ class _Reader:
         for node in self.graph.chain(guider, "model"):
             if isinstance(lora := self.graph.literal(node, "lora_name"), str):
                 weight = self.numbers.real("LoRA weight", self.graph.literal(node, "strength_model"), -10.0, 10.0, 1.0)
-                self.loras.insert(0, LoraUse(stem(lora), float(weight)))
+                self.loras.insert(0, LoraTag(stem(lora), float(weight)))
             name = self._first(node, ("ckpt_name", "unet_name"), None)
             if isinstance(name, str):
                 return name

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 from ..errors import ErrorCode, ScumbleError
 from ..job import Control, GenerateJob
+from ..prompts.lora_tags import take_loras, with_loras
 from .settings import ImageSettings, Numbers, control_kind, model_id
 
 __all__ = ["infotext", "read_infotext"]
@@ -52,7 +54,7 @@ def infotext(job: GenerateJob, *, index: int = 0, version: str = "") -> str:
     pairs += [(f"ControlNet {number}", _unit(control)) for number, control in enumerate(job.controls)]
     if version:
         pairs.append(("Version", f"Scumble {version}"))
-    lines = [job.prompt]
+    lines = [with_loras(job.prompt, job.loras)]
     if job.negative_prompt:
         lines.append(f"Negative prompt: {job.negative_prompt}")
     lines.append(", ".join(f"{key}: {_quoted(str(value))}" for key, value in pairs))
@@ -87,13 +89,15 @@ def read_infotext(text: str) -> ImageSettings:
         raise ScumbleError(ErrorCode.INVALID_FIELD, message, field="parameters")
     prompt, negative_prompt = _prompts(lines)
     reader = _Reader(pairs)
-    job = reader.job(prompt, negative_prompt)
+    prompt, tags = take_loras(prompt)
+    job = replace(reader.job(prompt, negative_prompt), loras=tuple(tag.lora for tag in tags))
     model_hash = pairs.get("Model hash", "").lower()
     return ImageSettings(
         job,
         "a1111",
         model_name=pairs.get("Model", ""),
         model_hash=model_hash if re.fullmatch("[0-9a-f]{8,64}", model_hash) else "",
+        loras=tags,
         notes=(*reader.numbers.notes, *reader.notes()),
     )
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 from ..job import DEFAULT_MODEL, GenerateJob
 from ..limits import DEFAULT_LIMITS
+from ..prompts.lora_tags import LoraTag, id_of
 
-__all__ = ["ImageSettings", "LoraUse", "Numbers", "control_kind", "model_id", "stem"]
+__all__ = ["ImageSettings", "Numbers", "control_kind", "model_id", "stem"]
 
 SEED_MAX = 2**63 - 1 - DEFAULT_LIMITS.batch_size
 """What a job may have; A1111 stays below 2**32, ComfyUI below 2**64."""
@@ -28,14 +29,6 @@ KIND_WORDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class LoraUse:
-    """A LoRA by the name another tool had for it, and its weight."""
-
-    name: str
-    weight: float
-
-
-@dataclass(frozen=True, slots=True)
 class ImageSettings:
     """What an image file says about how it was made.
 
@@ -44,7 +37,7 @@ class ImageSettings:
     or may not be a model id here.
     index: which image of the job's batch it was.
     model_hash: first hex digits of the checkpoint's SHA-256 as A1111 writes them, "" if unknown.
-    loras: outside the prompt; those in A1111's ``<lora:name:weight>`` stay in the prompt.
+    loras: by the names they had; the job has their ids.
     notes: sentences for the artist: what was changed or left out.
     provenance: JSON text of versions, device and timings; "{}" from other tools.
     """
@@ -54,7 +47,7 @@ class ImageSettings:
     index: int = 0
     model_name: str = ""
     model_hash: str = ""
-    loras: tuple[LoraUse, ...] = ()
+    loras: tuple[LoraTag, ...] = ()
     notes: tuple[str, ...] = ()
     provenance: str = "{}"
 
@@ -120,7 +113,7 @@ def stem(name: str) -> str:
 
 def model_id(name: str) -> str:
     """The id that the model index gives to a file called ``name``; the built-in model's for an empty one."""
-    return re.sub(r"[^a-z0-9]+", "-", stem(name).lower()).strip("-")[:60] or DEFAULT_MODEL
+    return id_of(stem(name)) or DEFAULT_MODEL
 
 
 def control_kind(*names: str) -> str | None:
