@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
 from scumble_shared.tensor import AnyArray
@@ -72,14 +71,14 @@ def encode(found: Moments, generators: Sequence[torch.Generator]) -> torch.Tenso
 
 
 @torch.inference_mode()
-def decode(model: LoadedModel, latents: torch.Tensor) -> list[AnyArray]:
-    """uint8 H x W x 3 per image. Raises ScumbleError INVALID_RESULT instead of showing NaN."""
-    return [_decode_one(model, latent[None]) for latent in latents]
+def decode(model: LoadedModel, latents: torch.Tensor, bits: int = 8) -> list[AnyArray]:
+    """uint8 or uint16 H x W x 3 per image. Raises ScumbleError INVALID_RESULT instead of showing NaN."""
+    return [_decode_one(model, latent[None], bits) for latent in latents]
 
 
-def _decode_one(model: LoadedModel, latent: torch.Tensor) -> AnyArray:
+def _decode_one(model: LoadedModel, latent: torch.Tensor, bits: int) -> AnyArray:
     fractions = colours(model, latent)[0].permute(1, 2, 0).cpu().numpy()
-    image: AnyArray = (fractions * 255.0).round().astype(np.uint8)
+    image: AnyArray = (fractions * (2**bits - 1)).round().astype(f"uint{bits}")
     return image
 
 

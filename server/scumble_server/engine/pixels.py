@@ -9,7 +9,7 @@ from scumble_shared.tensor import AnyArray
 
 from .conditioning.pixels import resize_smooth
 
-__all__ = ["image_array", "mask_array", "pad_to", "paste", "rounded_up", "to_unit_range"]
+__all__ = ["eight_bits", "image_array", "mask_array", "pad_to", "paste", "rounded_up", "to_unit_range"]
 
 
 def rounded_up(size: int, multiple: int) -> int:
@@ -48,15 +48,27 @@ def pad_to(image: AnyArray, width: int, height: int) -> AnyArray:
 
 
 def to_unit_range(image: AnyArray) -> torch.Tensor:
-    """uint8 H x W x C -> float32 1 x C x H x W in -1 to 1."""
-    return torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255.0 * 2.0 - 1.0
+    """uint8 or uint16 H x W x C -> float32 1 x C x H x W in -1 to 1."""
+    values = torch.from_numpy(image if image.dtype == np.uint8 else image.astype(np.int32))
+    return values.permute(2, 0, 1)[None].float() / float(np.iinfo(image.dtype).max) * 2.0 - 1.0
 
 
 def paste(image: AnyArray, original: AnyArray, mask: AnyArray) -> AnyArray:
-    """``image`` where ``mask`` is 255, the very bytes of ``original`` where it is 0, mixed between. uint8 H x W x 3."""
+    """``image`` where ``mask`` is 255, the very bytes of ``original`` where it is 0, mixed between.
+
+    image, original: uint8 or uint16 H x W x 3. mask: uint8 H x W.
+    """
     share = mask[..., None].astype(np.float32) / 255.0
-    mixed: AnyArray = np.rint(image * share + original * (1.0 - share)).astype(np.uint8)
+    mixed: AnyArray = np.rint(image * share + original * (1.0 - share)).astype(image.dtype)
     return mixed
+
+
+def eight_bits(image: AnyArray) -> AnyArray:
+    """uint8 of uint8 or uint16, rounded to nearest."""
+    if image.dtype == np.uint8:
+        return image
+    rounded: AnyArray = np.rint(image / 257.0).astype(np.uint8)
+    return rounded
 
 
 def _resized(image: AnyArray, width: int, height: int) -> AnyArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from scumble_shared.job import TextureJob
@@ -29,6 +30,7 @@ __all__ = [
     "GENERATED",
     "Painting",
     "beginning",
+    "denoised_together",
     "paint_synchronised",
     "sync_plan",
 ]
@@ -76,6 +78,11 @@ class Painting:
     def device(self) -> torch.device:
         return self.model.device.torch_device
 
+    def part(self, views: Sequence[int], hooks: JobHooks) -> Painting:
+        """Some of the views alone."""
+        controls = [replace(control, image=control.image[list(views)]) for control in self.controls]
+        return replace(self, views=[self.views[index] for index in views], controls=controls, hooks=hooks)
+
     def controls_of(self, views: Sequence[int]) -> Controls:
         return Controls([replace(control, image=control.image[list(views)]) for control in self.controls])
 
@@ -103,18 +110,37 @@ def shared_side(size: tuple[int, int], meshes: int) -> int:
 
 
 def paint_synchronised(painting: Painting) -> tuple[dict[int, AnyArray], dict[str, object]]:
-    """Pictures of the free views by their number, uint8 H x W x 3; and how they were made.
+    """Pictures of the free views by their number, uint8 or uint16 H x W x 3; and how they were made.
 
     Raises ScumbleError as :func:`.generate.generate` does, and JobCancelled.
     """
-    job, model, hooks, free = painting.job, painting.model, painting.hooks, painting.free
+    job, model, free = painting.job, painting.model, painting.free
     plan = sync_plan(painting)
     known = painting.known()
-    hooks.check_cancelled()
+    painting.hooks.check_cancelled()
     scheduler, timesteps = schedule(job, model, 1.0, painting.latent_size)
     noise, every = beginning(painting, plan)
-    generators = [every[index] for index in free]
-    extensions = [*painting.unguided_inpainting(generators), painting.controls_of(free)]
+    noisy = noise[free] * scheduler.init_noise_sigma
+    latents, how = denoised_together(painting, plan, (scheduler, timesteps), noisy, known, every)
+    return _decoded(painting, latents), how
+
+
+def denoised_together(
+    painting: Painting,
+    plan: SyncPlan,
+    scheduled: tuple[Any, torch.Tensor],
+    latents: torch.Tensor,
+    known: torch.Tensor,
+    generators: Sequence[torch.Generator],
+) -> tuple[torch.Tensor, dict[str, object]]:
+    """Clean latents of the free views, of noisy ones, and how they were made.
+
+    scheduled: as :func:`.generate.schedule` has it. known: V x C x h x w, of the locked views. generators: of all.
+    """
+    job, model, hooks, free = painting.job, painting.model, painting.hooks, painting.free
+    scheduler, timesteps = scheduled
+    own = [generators[index] for index in free]
+    extensions = [*painting.unguided_inpainting(own), painting.controls_of(free)]
     sharing = SharedAttention(neighbours([painting.views[index].camera for index in free], _front(painting)))
     if job.sync_end > 0.0:
         agreeing = SyncSchedule(until=job.sync_end)
@@ -124,19 +150,10 @@ def paint_synchronised(painting: Painting) -> tuple[dict[int, AnyArray], dict[st
     if not model.device.is_gpu:
         rows, columns = painting.latent_size
         at_once.images = max(1, min(len(free), CPU_LATENTS // (rows * columns)))
+    text = texts_of(job, model, [painting.views[index].prompt for index in free])
     with shared_attention(model.network.module, sharing):
-        latents = denoise(
-            model.network,
-            scheduler,
-            timesteps,
-            noise[free] * scheduler.init_noise_sigma,
-            texts_of(job, model, [painting.views[index].prompt for index in free]),
-            generators,
-            extensions,
-            hooks,
-            at_once,
-        )
-    return _decoded(painting, latents), {"views_at_once": at_once.images}
+        clean = denoise(model.network, scheduler, timesteps, latents, text, own, extensions, hooks, at_once)
+    return clean, {"views_at_once": at_once.images}
 
 
 def _front(painting: Painting) -> int:
@@ -176,5 +193,5 @@ def _decoded(painting: Painting, latents: torch.Tensor) -> dict[int, AnyArray]:
     for place, index in enumerate(painting.free):
         painting.hooks.check_cancelled()
         painting.hooks.progress("decoding", place, len(painting.free), GENERATED)
-        pictures[index] = decode(painting.model, latents[place : place + 1])[0]
+        pictures[index] = decode(painting.model, latents[place : place + 1], painting.job.bit_depth)[0]
     return pictures

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from scumble_shared.tensor import AnyArray
 from torch import Tensor
 
+from ..texturing.color import as_numbers
 from ..texturing.sync import SyncPlan, plan_sync
 from .conditioning import to_bytes
 from .denoise import Extension, Step, denoise
@@ -66,8 +67,8 @@ class _Shown:
     held: Tensor
 
 
-def paint_sequentially(painting: Painting) -> tuple[dict[int, AnyArray], dict[str, object]]:
-    """As :func:`.texture_generate.paint_synchronised`."""
+def paint_sequentially(painting: Painting, better: float = BETTER) -> tuple[dict[int, AnyArray], dict[str, object]]:
+    """As :func:`.texture_generate.paint_synchronised`. better: see :data:`BETTER`."""
     job, model, free = painting.job, painting.model, painting.free
     camera = painting.views[0].camera
     cameras = [view.camera for view in painting.views]
@@ -84,12 +85,13 @@ def paint_sequentially(painting: Painting) -> tuple[dict[int, AnyArray], dict[st
     made = {}
     for place, index in enumerate(free):
         painting.hooks.check_cancelled()
-        shown = _shown(plan, pictures, done, index, job.angle_exponent)
+        shown = _shown(plan, pictures, done, index, job.angle_exponent, better)
         share = (GENERATED - ENCODED) / len(free)
         span = (ENCODED + share * place, ENCODED + share * (place + 1))
         contact = Contact(model, painting.hooks, span, [index], latents, (place, len(free)))
         latents[index] = _denoised(painting, index, shown, noise[index : index + 1], generators[index], contact)[0]
-        made[index] = _pasted(decode(model, latents[index : index + 1])[0], shown, model.scale // 2)
+        picture = decode(model, latents[index : index + 1], job.bit_depth)[0]
+        made[index] = _pasted(picture, shown, model.scale // 2)
         pictures[index] = to_unit_range(made[index])[0].to(pictures.device)
         done.append(index)
     return made, {"views_at_once": 1}
@@ -126,11 +128,13 @@ def _pasted(image: AnyArray, shown: _Shown, radius: int) -> AnyArray:
     """What was held to the end is put back, fading in over twice the radius: an autoencoder changes all a little."""
     free = F.max_pool2d((shown.held < 1.0).float(), 2 * radius + 1, 1, radius)
     share = F.avg_pool2d(1.0 - free, 2 * radius + 1, 1, radius, count_include_pad=False)
-    kept = to_bytes(shown.picture * 0.5 + 0.5)[0].cpu().numpy()
+    kept = as_numbers((shown.picture * 0.5 + 0.5)[0].permute(1, 2, 0), 8 * image.itemsize)
     return paste(kept, image, to_bytes(share)[0, ..., 0].cpu().numpy())
 
 
-def _shown(plan: SyncPlan, pictures: Tensor, done: Sequence[int], index: int, exponent: float) -> _Shown:
+def _shown(
+    plan: SyncPlan, pictures: Tensor, done: Sequence[int], index: int, exponent: float, better: float = BETTER
+) -> _Shown:
     grey = torch.zeros_like(pictures[:1])
     if not done:
         return _Shown(grey, grey[:, :1])
@@ -140,7 +144,7 @@ def _shown(plan: SyncPlan, pictures: Tensor, done: Sequence[int], index: int, ex
     before, now = (
         here.render(quality[None], quality, grey[:, :1]) for quality in (_quality(plan, done), _quality(plan, [index]))
     )
-    held = torch.where(now > before + BETTER, REFINE_FROM, 1.0)
+    held = torch.where(now > before + better, REFINE_FROM, 1.0)
     return _Shown(picture, torch.where(before > POOR, held, 0.0))
 
 

@@ -16,7 +16,7 @@ from scumble_shared.tensor import AnyArray, Digest
 from ..texturing.mesh import Mesh, load_meshes, no_area
 from ..texturing.raster import rasterise
 from ..texturing.render import Visible, render_view
-from ..texturing.views import automatic_views, coverage
+from ..texturing.views import automatic_views, coverage, further_views
 from .conditioning import ViewBuffers, control_image
 from .pixels import rounded_up
 
@@ -29,12 +29,13 @@ CHECK_SIZE = 64
 @dataclass(frozen=True, slots=True)
 class WorkView:
     """camera: of the size that is generated. words: for this side of the object. prompt: all of what the model is told.
-    image: uint8 H x W x 3 of a view that is locked."""
+    image: uint8 H x W x 3 of a view that is locked. is_extra: it was added for what the others leave unseen."""
 
     camera: Camera
     words: str
     prompt: str
     image: AnyArray | None = None
+    is_extra: bool = False
 
     @property
     def is_locked(self) -> bool:
@@ -56,7 +57,7 @@ def paintable_meshes(job: TextureJob, tensors: Mapping[Digest, AnyArray], device
 def work_views(
     job: TextureJob, meshes: Sequence[Mesh], tensors: Mapping[Digest, AnyArray], scale: int
 ) -> tuple[list[WorkView], float]:
-    """The job's views, or views placed round the meshes; and the share of their surface that is seen.
+    """The job's views, or views placed round the meshes, then extra ones; and the share of the surface that is seen.
 
     scale: image pixels per latent pixel, of which sides are made multiples; the frame stays as it is, so that pixels
     get a little narrower at most. Raises ScumbleError SCENE if no view sees any of the meshes.
@@ -77,6 +78,11 @@ def work_views(
             field="job.views",
             remedy=Remedy("Point the cameras at the object, or let the views be placed automatically"),
         )
+    if job.extra_views:
+        size = views[0].camera.width, views[0].camera.height
+        placed, share = further_views(meshes, [view.camera for view in views], job.extra_views, size)
+        further = [_work_view(job, view.camera, view.words, "", scale, None) for view in placed]
+        views += [replace(view, is_extra=True) for view in further]
     return views, share
 
 

@@ -18,7 +18,7 @@ from .render import render_view
 from .surface import SurfacePoints
 from .visibility import ViewGeometry, look, view_geometry
 
-__all__ = ["PlacedView", "automatic_views", "coverage", "place", "render_geometry", "surface_samples"]
+__all__ = ["PlacedView", "automatic_views", "coverage", "further_views", "place", "render_geometry", "surface_samples"]
 
 
 def place(
@@ -40,6 +40,24 @@ def automatic_views(
         return seen
 
     views, seen = placement.choose_views(_sphere(meshes), normals, sight, size, ortho=ortho)
+    return views, float(seen.mean())
+
+
+def further_views(
+    meshes: Sequence[Mesh], cameras: Sequence[Camera], most: int, size: tuple[int, int], *, ortho: bool = False
+) -> tuple[list[PlacedView], float]:
+    """Up to ``most`` views of what the given cameras leave unseen, while each adds at least 1 % of the surface; and the
+    share of it that all of them see."""
+    samples = surface_samples(meshes)
+    normals = torch.cat([points.normal for points, _ in samples], 1).T.cpu().numpy()
+
+    def sight(camera: Camera) -> NDArray[np.bool_]:
+        seen: NDArray[np.bool_] = _sight(meshes, samples, camera).cpu().numpy()
+        return seen
+
+    views, seen = placement.choose_views(
+        _sphere(meshes), normals, sight, size, given=cameras, count=0, most=most, ortho=ortho
+    )
     return views, float(seen.mean())
 
 
