@@ -50,6 +50,14 @@ class SCUMBLE_AP_preferences(bpy.types.AddonPreferences):
     mirror: bpy.props.StringProperty(
         name="Mirror", description="Download models from here instead of https://huggingface.co; empty for that"
     )
+    styles_file: bpy.props.StringProperty(
+        name="Styles", description="A styles.csv as A1111 has it; empty for Scumble's own", subtype="FILE_PATH"
+    )
+    wildcard_folder: bpy.props.StringProperty(
+        name="Wildcards",
+        description="Folder of text files for __name__ in prompts; empty for Scumble's own",
+        subtype="DIR_PATH",
+    )
     show_previews: bpy.props.BoolProperty(
         name="Show Steps",
         description="Show the picture forming, step by step, over the view it was made from",
@@ -70,6 +78,8 @@ class SCUMBLE_AP_preferences(bpy.types.AddonPreferences):
             layout.prop(self, "url")
             layout.prop(self, "token")
             layout.prop(self, "fingerprint")
+        layout.prop(self, "styles_file")
+        layout.prop(self, "wildcard_folder")
         layout.prop(self, "show_previews")
 
 

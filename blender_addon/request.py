@@ -34,6 +34,7 @@ from .identity import OWN_UV_MAP
 from .jobs import JobRecord, MeshTarget, SeenObject, Target
 from .prepare import Picture
 from .properties import SCUMBLE_PG_control, SCUMBLE_PG_settings
+from .words import with_final_words, written
 
 __all__ = [
     "SEED_LIMIT",
@@ -72,12 +73,13 @@ def generation(context: bpy.types.Context, capabilities: Capabilities, **overrid
     actions = frozenset(overrides.pop("result_actions", settings.result_actions))
     if "seed" not in overrides and not settings.lock_seed:
         settings.seed = secrets.randbelow(SEED_LIMIT)
+    words = written(scene)
     wanted = {"width": settings.width, "height": settings.height, **overrides}
     frame, view, tensors = _capture(context, source, wanted["width"], wanted["height"])
     model = overrides.get("model", settings.model_id)
     job = GenerateJob(
-        prompt=settings.prompt,
-        negative_prompt=settings.negative_prompt,
+        prompt=words.prompt,
+        negative_prompt=words.negative_prompt,
         model=model,
         batch_size=settings.batch_size,
         sampler=settings.sampler,
@@ -88,7 +90,7 @@ def generation(context: bpy.types.Context, capabilities: Capabilities, **overrid
         view=view,
     )
     job = replace(job, **{**overrides, "width": view.camera.width, "height": view.camera.height})
-    return Request(job, tensors, _target(scene, source, actions, frame))
+    return Request(with_final_words(job), tensors, _target(scene, source, actions, frame))
 
 
 def control_images(context: bpy.types.Context, capabilities: Capabilities, **overrides: Any) -> Request:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bpy
 from scumble_shared.errors import ErrorCode, ScumbleError
+from scumble_shared.prompts import escaped, with_loras
 
 from .. import actions
 from ..apply import overlay, results
@@ -99,15 +100,10 @@ class SCUMBLE_OT_restore_settings(bpy.types.Operator):
         settings, job = context.scene.scumble, record.job
         settings.model_id = job.model
         settings.lock_seed = True
-        for name in (
-            "prompt",
-            "negative_prompt",
-            "batch_size",
-            "sampler",
-            "num_inference_steps",
-            "guidance_scale",
-            "seed",
-        ):
+        settings.prompt = with_loras(escaped(job.prompt), job.loras)
+        settings.negative_prompt = escaped(job.negative_prompt)
+        context.scene.scumble_prompting.styles = ""
+        for name in ("batch_size", "sampler", "num_inference_steps", "guidance_scale", "seed"):
             setattr(settings, name, getattr(job, name))
 
 

@@ -23,6 +23,7 @@ from ..choices import control_kinds_of
 from ..connection.addressing import stand_in
 from ..jobs import MeshTarget, Target
 from ..request import SEED_LIMIT, Request, controls_of, maps_of
+from ..words import with_final_words, written
 from .planning import Plan, Wish
 from .properties import UNSEEN, SCUMBLE_PG_around
 from .recipe import Recipe, read
@@ -124,10 +125,11 @@ def _check_fields(overrides: dict[str, Any], unseen: str | None) -> None:
 
 def _job(settings: Any, own: SCUMBLE_PG_around, capabilities: Capabilities, overrides: dict[str, Any]) -> TextureJob:
     model = overrides.get("model", settings.model_id)
+    words = written(settings.id_data)
     job = TextureJob(
-        prompt=settings.prompt,
+        prompt=words.prompt,
         meshes=(),
-        negative_prompt=settings.negative_prompt,
+        negative_prompt=words.negative_prompt,
         model=model,
         view_words=own.view_words,
         controls=controls_of(settings, control_kinds_of(capabilities, model)),
@@ -141,7 +143,7 @@ def _job(settings: Any, own: SCUMBLE_PG_around, capabilities: Capabilities, over
         angle_exponent=own.angle_exponent,
         **maps_of(settings),
     )
-    return replace(job, **overrides)
+    return with_final_words(replace(job, **overrides))
 
 
 def _draft(context: bpy.types.Context, wish: Wish, job: TextureJob, unseen: str, locks: tuple[bool, ...]) -> Draft:
