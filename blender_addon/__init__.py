@@ -9,11 +9,14 @@ from . import (
     panels,
     preferences,
     presets,
+    prompting,
     properties,
     pump,
     runtime,
+    seamless,
     texture_all,
     translations,
+    upscale,
 )
 from .apply import overlay
 from .live import control as live
@@ -27,8 +30,11 @@ PARTS = (
     operators,
     presets,
     panels,
+    prompting,
     models,
     texture_all,
+    seamless,
+    upscale,
     overlay,
     runtime,
     live,
