@@ -14,6 +14,7 @@ from ..models.entries import ControlNetEntry, ModelEntry
 from .cache import Cache
 from .denoise import Network, Residuals, Step, Text
 from .device import Device
+from .fast.graphs import Graphs
 
 __all__ = [
     "CONDITIONS_KEPT",
@@ -82,6 +83,7 @@ class LoadedModel:
 
     vae: diffusers AutoencoderKL. scheduler_config: the noise schedule it was trained on. colours: of latents, for
     previews; None if the decoder is cheap enough itself. preview_vae: diffusers AutoencoderTiny, if there is one.
+    graphs: steps recorded on its device; see :mod:`.fast.engage`.
     """
 
     entry: ModelEntry
@@ -92,6 +94,7 @@ class LoadedModel:
     scheduler_config: Mapping[str, object]
     colours: LatentColours | None
     preview_vae: Any = None
+    graphs: Graphs | None = None
 
     @property
     def unet(self) -> Any:
@@ -125,11 +128,11 @@ class LoadedModel:
 @dataclass(frozen=True, slots=True)
 class Shown:
     """What a ControlNet is shown. kind: see scumble_shared.job.Control. condition: an image as it embeds it, 1 or B x
-    ..."""
+    ... strength: a tensor, 0-d, where it may change and nothing else does."""
 
     kind: str
     condition: torch.Tensor
-    strength: float
+    strength: float | torch.Tensor
 
 
 @dataclass(slots=True)

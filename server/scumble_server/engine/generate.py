@@ -20,6 +20,8 @@ from .denoise import FLOW, Text, denoise
 from .extensions.controls import ActiveControl, Controls
 from .extensions.preview import Preview
 from .family import LoadedModel
+from .fast.engage import engage
+from .fast.sampler import TabledSampler
 from .latents import decode, generators_for
 from .pixels import image_array, mask_array, paste
 from .samplers import make_scheduler
@@ -96,9 +98,10 @@ def _generate(
         generators = generators_for(job.seed, job.batch_size)
         beginning = Beginning(model, scheduler, timesteps, generators, _anchor(job, model, tensors))
         latents, inpainting = beginning.latents(whole.size, filled, filled_mask, job.denoising_strength)
-        extensions = [*inpainting, Controls(controls), Preview(model, hooks, ENCODED, DENOISED)]
+        way = engage(model, Controls(controls), timesteps, job.quality)
+        extensions = [*inpainting, *way.extensions, Preview(model, hooks, ENCODED, DENOISED)]
     with timings.stage("denoising"):
-        latents = denoise(model.network, scheduler, timesteps, latents, text, beginning.generators, extensions, hooks)
+        latents = denoise(way.network, scheduler, timesteps, latents, text, beginning.generators, extensions, hooks)
     hooks.check_cancelled()
     with timings.stage("decoding"):
         hooks.progress("decoding", fraction=DENOISED)
@@ -156,15 +159,16 @@ def schedule(
 ) -> tuple[Any, torch.Tensor]:
     """The scheduler and the timesteps to run: the last part of them where an image is only changed.
 
+    On CUDA a table of the scheduler's steps, which the device needn't be asked for anything.
     size: rows and columns of the latents that the network sees; some models' schedules go by it.
 
     Raises ScumbleError UNSUPPORTED for a sampler nobody knows, INVALID_FIELD for more steps than it can do.
     """
     tokens = (size[0] // model.network.patch) * (size[1] // model.network.patch)
     scheduler = make_scheduler(job.sampler, model.scheduler_config, tokens)
-    steps = job.num_inference_steps
+    steps, is_cuda = job.num_inference_steps, model.device.torch_device.type == "cuda"
     try:
-        scheduler.set_timesteps(steps, device=model.device.torch_device)
+        scheduler.set_timesteps(steps, device=torch.device("cpu") if is_cuda else model.device.torch_device)
     except ValueError as error:
         raise ScumbleError(
             ErrorCode.INVALID_FIELD,
@@ -174,4 +178,5 @@ def schedule(
     skipped = skipped_steps(steps, strength, scheduler.config.prediction_type == FLOW)
     if skipped and hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(skipped * scheduler.order)
-    return scheduler, scheduler.timesteps[skipped * scheduler.order :]
+    timesteps = scheduler.timesteps[skipped * scheduler.order :]
+    return TabledSampler(scheduler, timesteps) if is_cuda else scheduler, timesteps

@@ -20,6 +20,7 @@ from .extensions.inpaint import ShowMasked
 from .extensions.shared_attention import SharedAttention, neighbours, shared_attention
 from .extensions.synchronise import Contact, Synchronise
 from .family import LoadedModel
+from .fast.engage import engage
 from .generate import schedule, texts_of
 from .latents import decode, draw, encode, generators_for, moments
 from .pixels import image_array, to_unit_range
@@ -140,8 +141,9 @@ def denoised_together(
     job, model, hooks, free = painting.job, painting.model, painting.hooks, painting.free
     scheduler, timesteps = scheduled
     own = [generators[index] for index in free]
-    extensions = [*painting.unguided_inpainting(own), painting.controls_of(free)]
     sharing = SharedAttention(neighbours([painting.views[index].camera for index in free], _front(painting)))
+    way = engage(model, painting.controls_of(free), timesteps, job.quality, sharing.variant)
+    extensions = [*painting.unguided_inpainting(own), *way.extensions]
     if job.sync_end > 0.0:
         agreeing = SyncSchedule(until=job.sync_end)
         extensions += [sharing, Synchronise(plan, agreeing, free, known.to(plan.target.device))]
@@ -152,7 +154,7 @@ def denoised_together(
         at_once.images = max(1, min(len(free), CPU_LATENTS // (rows * columns)))
     text = texts_of(job, model, [painting.views[index].prompt for index in free])
     with shared_attention(model.network.module, sharing):
-        clean = denoise(model.network, scheduler, timesteps, latents, text, own, extensions, hooks, at_once)
+        clean = denoise(way.network, scheduler, timesteps, latents, text, own, extensions, hooks, at_once)
     return clean, {"views_at_once": at_once.images}
 
 

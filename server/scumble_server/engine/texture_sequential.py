@@ -21,6 +21,7 @@ from .conditioning import to_bytes
 from .denoise import Extension, Step, denoise
 from .extensions.inpaint import ShowMasked
 from .extensions.synchronise import Contact
+from .fast.engage import engage
 from .generate import schedule, texts_of
 from .latents import decode, encode, moments
 from .pixels import image_array, paste, to_unit_range
@@ -112,14 +113,15 @@ def _denoised(
     elif bool((until > 0.0).any()):
         known = moments(model, shown.picture)[0]
         extensions.append(Release(scheduler, timesteps, until, known, noise))
+    way = engage(model, painting.controls_of([index]), timesteps, job.quality)
     return denoise(
-        model.network,
+        way.network,
         scheduler,
         timesteps,
         noise * scheduler.init_noise_sigma,
         texts_of(job, model, [painting.views[index].prompt]),
         [generator],
-        [*extensions, painting.controls_of([index]), contact],
+        [*extensions, *way.extensions, contact],
         painting.hooks,
     )
 

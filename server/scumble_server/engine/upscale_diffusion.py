@@ -21,6 +21,7 @@ from .extensions.controls import ActiveControl, Controls
 from .extensions.inpaint import ShowMasked
 from .extensions.preview import Preview
 from .family import LoadedControlNet, LoadedModel
+from .fast.engage import engage
 from .generate import Timings, schedule, text_of
 from .latents import colours, draw, encode, generators_for, moments
 from .pixels import rounded_up
@@ -64,10 +65,11 @@ def add_detail(detail: Detail, enlarged: Tensor) -> Tensor:
         noise = draw(known.shape[1:], generators, known.device)
         latents = scheduler.add_noise(known, noise, timesteps[:1])
         preview = Preview(model, hooks, ENCODED, DENOISED)
-        extensions = [*_told_to_paint_all(model, cut), Controls(_active(detail, cut)), preview]
+        way = engage(model, Controls(_active(detail, cut)), timesteps)
+        extensions = [*_told_to_paint_all(model, cut), *way.extensions, preview]
     with detail.timings.stage("denoising"):
         parts = AtOnce(_at_once(model, cut))
-        latents = denoise(model.network, scheduler, timesteps, latents, text, generators, extensions, hooks, parts, cut)
+        latents = denoise(way.network, scheduler, timesteps, latents, text, generators, extensions, hooks, parts, cut)
     with detail.timings.stage("decoding"):
         painted = _decoded(detail, latents, cut)
     return _in_tone(_emptied(painted, enlarged, job.tiling), enlarged, job.tiling)

@@ -20,21 +20,36 @@ SHARE_UNTIL = 0.2
 NEIGHBOURS = 2
 
 
+Looks = tuple[tuple[int, ...], ...]
+"""Of each image that is shown, which of them it looks at."""
+
+
 class SharedAttention(Extension):
-    """looked_at: which of the batch each image looks at, itself first."""
+    """looked_at: which of the batch each image looks at, itself first. now: the same for the images of this step, on
+    their device; None where they don't look at each other."""
 
     def __init__(self, looked_at: Sequence[Sequence[int]]) -> None:
         self._looked_at = looked_at
-        self.now: list[list[int]] | None = None
+        self.now: torch.Tensor | None = None
+        self._indices: dict[Looks, torch.Tensor] = {}
+        self._looks: Looks | None = None
+
+    def variant(self) -> Looks | None:
+        """Who looks at whom in this step."""
+        return self._looks
 
     def before_network(self, step: Step) -> None:
         """Images that aren't shown to the network this time are replaced by the one that looks."""
-        self.now = None
+        self.now = self._looks = None
         if step.index / step.count < SHARE_UNTIL:
             shown = range(len(self._looked_at))[step.images]
-            self.now = [
-                [(other if other in shown else own) - shown.start for other in self._looked_at[own]] for own in shown
-            ]
+            looks = self._looks = tuple(
+                tuple((other if other in shown else own) - shown.start for other in self._looked_at[own])
+                for own in shown
+            )
+            if looks not in self._indices:
+                self._indices[looks] = torch.tensor(looks, device=step.model_input.device)
+            self.now = self._indices[looks]
 
 
 class _Processor:

@@ -112,9 +112,9 @@ def told(step: Step, shown: torch.Tensor, guidance_embeds: bool) -> dict[str, An
     """What transformer and ControlNets are told alike."""
     batch, device, dtype = len(shown), shown.device, shown.dtype
     rows, columns = (side // PATCH for side in shown.shape[-2:])
-    places = torch.zeros(rows, columns, 3)
-    places[..., 1] = torch.arange(rows)[:, None]
-    places[..., 2] = torch.arange(columns)[None]
+    places = torch.zeros(rows, columns, 3, device=device, dtype=step.text.dtype)
+    places[..., 1] = torch.arange(rows, device=device)[:, None]
+    places[..., 2] = torch.arange(columns, device=device)[None]
     guidance = torch.full([1], step.guidance_scale, device=device, dtype=torch.float32).expand(batch)
     return {
         "hidden_states": packed(shown),
@@ -123,7 +123,7 @@ def told(step: Step, shown: torch.Tensor, guidance_embeds: bool) -> dict[str, An
         "pooled_projections": step.pooled,
         "encoder_hidden_states": step.text,
         "txt_ids": torch.zeros(step.text.shape[1], 3, device=device, dtype=step.text.dtype),
-        "img_ids": places.view(-1, 3).to(device, step.text.dtype),
+        "img_ids": places.view(-1, 3),
     }
 
 

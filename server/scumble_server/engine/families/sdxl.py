@@ -88,8 +88,9 @@ class SizedUNet(UNet):
     def told(self, step: Step) -> dict[str, Any]:
         assert step.pooled is not None, "SDXL's prompts have it"
         height, width = (side * self._scale for side in step.model_input.shape[-2:])
-        sizes = torch.tensor([[height, width, 0, 0, height, width]], dtype=step.text.dtype, device=step.text.device)
-        return {"added_cond_kwargs": {"text_embeds": step.pooled, "time_ids": sizes.repeat(len(step.model_input), 1)}}
+        rows = [[height, width, 0, 0, height, width]] * len(step.model_input)
+        sizes = self.constant(("sizes", height, width, len(rows)), lambda: torch.tensor(rows, dtype=torch.float32))
+        return {"added_cond_kwargs": {"text_embeds": step.pooled, "time_ids": sizes}}
 
 
 @dataclass(slots=True)
@@ -100,9 +101,9 @@ class UnionControlNet(UNetControlNet):
 
     def run(self, step: Step, shown: Sequence[Shown]) -> Residuals:
         modes = [UNION_MODES[one.kind] for one in shown]
-        batch = len(step.model_input)
-        kinds = torch.zeros(batch, self.net.config.num_control_type, device=step.text.device, dtype=step.text.dtype)
-        kinds[:, modes] = 1.0
+        batch, count = len(step.model_input), self.net.config.num_control_type
+        rows = [[float(mode in modes) for mode in range(count)]] * batch
+        kinds = self.network.constant(("kinds", *modes, count, batch), lambda: torch.tensor(rows))
         down, mid = self.net(
             step.model_input,
             step.timestep,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ class UNet:
     def __init__(self, module: Any) -> None:
         self.module = module
         self.embeds_guidance = module.config.time_cond_proj_dim is not None
+        self._constants: dict[Hashable, torch.Tensor] = {}
 
     @property
     def dtype(self) -> torch.dtype:
@@ -60,21 +61,28 @@ class UNet:
             **self.told(step),
         }
 
+    def constant(self, key: Hashable, make: Callable[[], torch.Tensor]) -> torch.Tensor:
+        """A small tensor on the device, sent there once: what is sent in a step is waited for, and graphs can't."""
+        if key not in self._constants:
+            self._constants[key] = make().to(self.module.device, self.module.dtype)
+        return self._constants[key]
+
     def _guidance(self, step: Step) -> torch.Tensor | None:
-        """For UNets distilled with the guidance scale as an input (LCM): its sinusoidal embedding, as in diffusers."""
-        width = self.module.config.time_cond_proj_dim
+        """For UNets distilled with the guidance scale as an input (LCM)."""
+        width, batch = self.module.config.time_cond_proj_dim, len(step.model_input)
         if width is None:
             return None
-        half = width // 2
-        frequencies = torch.exp(
-            torch.arange(half, dtype=torch.float32) * -(torch.log(torch.tensor(10000.0)) / (half - 1))
-        )
-        scales = torch.tensor([(step.guidance_scale - 1.0) * 1000.0]).repeat(step.model_input.shape[0])
-        angles = scales[:, None] * frequencies[None]
-        embedding = torch.cat([angles.sin(), angles.cos()], dim=1)
-        if width % 2:
-            embedding = torch.nn.functional.pad(embedding, (0, 1))
-        return embedding.to(self.module.device, self.module.dtype)
+        key = ("guidance", step.guidance_scale, batch)
+        return self.constant(key, lambda: _sinusoids((step.guidance_scale - 1.0) * 1000.0, width).repeat(batch, 1))
+
+
+def _sinusoids(value: float, width: int) -> torch.Tensor:
+    """1 x width, as diffusers embeds a guidance scale."""
+    half = width // 2
+    frequencies = torch.exp(torch.arange(half, dtype=torch.float32) * -(torch.log(torch.tensor(10000.0)) / (half - 1)))
+    angles = torch.tensor([value])[:, None] * frequencies[None]
+    embedding = torch.cat([angles.sin(), angles.cos()], dim=1)
+    return torch.nn.functional.pad(embedding, (0, 1)) if width % 2 else embedding
 
 
 @dataclass(slots=True)
