@@ -13,10 +13,8 @@ from . import (
     properties,
     pump,
     runtime,
-    seamless,
     texture_all,
     translations,
-    upscale,
 )
 from .apply import overlay
 from .live import control as live
@@ -33,8 +31,6 @@ PARTS = (
     prompting,
     models,
     texture_all,
-    seamless,
-    upscale,
     overlay,
     runtime,
     live,
