@@ -147,15 +147,16 @@ class TestSettingsFromPictures:
             "4": {
                 "class_type": "KSampler",
                 "inputs": {
-                    **{"model": ["1", 0], "positive": ["2", 0], "negative": ["2", 0], "latent_image": ["3", 0]},
-                    **{
-                        "seed": 5,
-                        "steps": 12,
-                        "cfg": 3.0,
-                        "sampler_name": "euler",
-                        "scheduler": "normal",
-                        "denoise": 1,
-                    },
+                    "model": ["1", 0],
+                    "positive": ["2", 0],
+                    "negative": ["2", 0],
+                    "latent_image": ["3", 0],
+                    "seed": 5,
+                    "steps": 12,
+                    "cfg": 3.0,
+                    "sampler_name": "euler",
+                    "scheduler": "normal",
+                    "denoise": 1,
                 },
             },
         }
