@@ -61,9 +61,11 @@ class Request:
     target: Target
 
 
-def generation(context: bpy.types.Context, capabilities: Capabilities, **overrides: Any) -> Request:
+def generation(
+    context: bpy.types.Context, capabilities: Capabilities, *, as_written: bool = False, **overrides: Any
+) -> Request:
     """What the scene's settings ask for, from what is to be seen now. overrides: fields of GenerateJob, ``source``
-    ("VIEWPORT" or "CAMERA") and ``result_actions``.
+    ("VIEWPORT" or "CAMERA") and ``result_actions``. as_written: leave the choices in the prompt as they are.
 
     Raises ScumbleError SCENE when there is nothing to capture.
     """
@@ -90,7 +92,7 @@ def generation(context: bpy.types.Context, capabilities: Capabilities, **overrid
         view=view,
     )
     job = replace(job, **{**overrides, "width": view.camera.width, "height": view.camera.height})
-    return Request(with_final_words(job), tensors, _target(scene, source, actions, frame))
+    return Request(job if as_written else with_final_words(job), tensors, _target(scene, source, actions, frame))
 
 
 def control_images(context: bpy.types.Context, capabilities: Capabilities, **overrides: Any) -> Request:

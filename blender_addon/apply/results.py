@@ -22,6 +22,9 @@ __all__ = ["apply_result", "keep_pictures", "preview_watchers", "show_preview", 
 preview_watchers: dict[str, Callable[[JobRecord, object], None]] = {}
 """Scripts that want a job's previews, by its id; called on the main thread with float32 h x w x 4, bottom row first."""
 
+gatherers: dict[str, Callable[[JobRecord], None]] = {}
+"""What takes the result of one job, by its id, instead of the scene."""
+
 takers: dict[type, Callable[[JobRecord], None]] = {}
 """What takes the results of jobs that belong to no scene, by the job's class."""
 
@@ -39,6 +42,9 @@ def apply_result(record: JobRecord) -> None:
     """One undo step, and none if the scene the job was made for is gone: then the pictures wait to be kept."""
     preview_watchers.pop(record.id, None)
     if record.target.live:
+        return
+    if gather := gatherers.pop(record.id, None):
+        gather(record)
         return
     if take := takers.get(type(record.job)):
         take(record)
