@@ -13,6 +13,7 @@ from . import (
     properties,
     pump,
     runtime,
+    sheets,
     texture_all,
     translations,
 )
@@ -29,6 +30,7 @@ PARTS = (
     presets,
     panels,
     prompting,
+    sheets,
     models,
     texture_all,
     overlay,

@@ -17,7 +17,7 @@ from . import icons, overlay
 from .images import MAP_NAMES, keep_image, keep_maps, keep_texture, update_image
 from .materials import apply_texture
 
-__all__ = ["apply_result", "keep_pictures", "preview_watchers", "show_preview", "takers", "undo_step"]
+__all__ = ["apply_result", "gatherers", "keep_pictures", "preview_watchers", "show_preview", "takers", "undo_step"]
 
 preview_watchers: dict[str, Callable[[JobRecord, object], None]] = {}
 """Scripts that want a job's previews, by its id; called on the main thread with float32 h x w x 4, bottom row first."""
