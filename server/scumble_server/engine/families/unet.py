@@ -44,8 +44,11 @@ class UNet:
 
     def predict(self, step: Step, appended: Sequence[torch.Tensor], residuals: Residuals | None) -> torch.Tensor:
         parts = [] if residuals is None else list(residuals.parts)
+        arguments = self.arguments(step, appended)
         return self.module(  # type: ignore[no-any-return]
-            **self.arguments(step, appended),
+            arguments.pop("sample"),
+            arguments.pop("timestep"),
+            **arguments,
             down_block_additional_residuals=parts[:-1] or None,
             mid_block_additional_residual=parts[-1] if parts else None,
             return_dict=False,
