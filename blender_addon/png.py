@@ -16,10 +16,15 @@ SUB_FILTER = 1
 
 
 def png_bytes(
-    pixels: NDArray[np.uint8] | NDArray[np.uint16], text: str = "", keyword: str = "scumble", *, is_color: bool = True
+    pixels: NDArray[np.uint8] | NDArray[np.uint16],
+    text: str = "",
+    keyword: str = "scumble",
+    *,
+    is_color: bool = True,
+    parameters: str = "",
 ) -> bytes:
     """pixels: uint8 or uint16 H x W x (1, 3 or 4), top row first. text: kept in an iTXt chunk. is_color: sRGB, rather
-    than numbers of some other kind."""
+    than numbers of some other kind. parameters: A1111's text."""
     height, width, channels = pixels.shape
     depth = 8 * pixels.itemsize
     header = struct.pack(">IIBBBBB", width, height, depth, COLOR_TYPES[channels], 0, 0, 0)
@@ -30,8 +35,9 @@ def png_bytes(
     filtered[:, 1:] = rows
     filtered[:, 1 + step :] -= rows[:, :-step]  # wraps, as the format wants
     chunks = [_chunk(b"IHDR", header), *([_chunk(b"sRGB", b"\0")] if is_color else [])]
-    if text:
-        chunks.append(_chunk(b"iTXt", keyword.encode("latin-1") + b"\0\0\0\0\0" + text.encode()))
+    for name, content in ((keyword, text), ("parameters", parameters)):
+        if content:
+            chunks.append(_chunk(b"iTXt", name.encode("latin-1") + b"\0\0\0\0\0" + content.encode()))
     chunks += [_chunk(b"IDAT", zlib.compress(filtered.tobytes(), COMPRESSION)), _chunk(b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 

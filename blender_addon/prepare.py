@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from scumble_shared import __version__
 from scumble_shared.client import Arrived
 from scumble_shared.errors import ErrorCode, ErrorInfo, ScumbleError
-from scumble_shared.job import MAPS
+from scumble_shared.job import MAPS, AnyJob, GenerateJob
 from scumble_shared.library import ANSWER, LibraryAnswer, LibraryJob, read_answer
 from scumble_shared.messages import Preview, Result
+from scumble_shared.metadata import infotext
 
 from .jobs import JobRecord
 from .png import png_bytes
@@ -72,14 +73,15 @@ def prepare(arrived: Arrived, record: JobRecord) -> object:
         if array.dtype.name not in ("uint8", "uint16") or array.ndim not in (2, 3) or not array.size:
             return ErrorInfo(ErrorCode.INVALID_RESULT, f"{name} isn't a picture: {array.dtype} {array.shape}")
         if not name.startswith("weight/"):
-            pictures[name] = _picture(name, array, _record(record, arrived.message.provenance, index))
+            told = _record(record, arrived.message.provenance, index)
+            pictures[name] = _picture(name, array, told, _parameters(record.job, name))
     return pictures
 
 
 def finished(record: JobRecord) -> JobRecord:
     """A live job as an ordinary one: its picture encoded, with its provenance. Some tens of milliseconds."""
     name, pixels = "image/0", record.prepared.pixels
-    picture = _picture(name, pixels, _record(record, record.provenance, 0))
+    picture = _picture(name, pixels, _record(record, record.provenance, 0), _parameters(record.job, name))
     return replace(record, prepared={name: picture}, target=replace(record.target, live=False))
 
 
@@ -105,11 +107,19 @@ def float_pixels(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.f
     return result
 
 
-def _picture(name: str, array: NDArray[np.uint8] | NDArray[np.uint16], record: str) -> Picture:
+def _picture(name: str, array: NDArray[np.uint8] | NDArray[np.uint16], record: str, parameters: str) -> Picture:
     pixels = array if array.ndim == 3 else array[..., None]
     stride = max(1, -(-max(pixels.shape[:2]) // ICON_SIDE))
-    png = png_bytes(pixels, record, is_color=_is_color(name))
+    png = png_bytes(pixels, record, is_color=_is_color(name), parameters=parameters)
     return Picture(name, pixels, png, float_pixels(pixels[::stride, ::stride]), record)
+
+
+def _parameters(job: AnyJob, name: str) -> str:
+    """What A1111 and ComfyUI read of a generated picture, "" of any other."""
+    kind, _, index = name.partition("/")
+    if not isinstance(job, GenerateJob) or kind != "image":
+        return ""
+    return infotext(job, index=int(index), version=__version__)
 
 
 def _is_color(name: str) -> bool:
@@ -118,7 +128,7 @@ def _is_color(name: str) -> bool:
 
 
 def _record(record: JobRecord, provenance: str, index: int) -> str:
-    """As the server's own files have it, so that ``scumble generate --from`` reads it back."""
+    """As the server's own files have it, so that ``scumble generate --like`` reads it back."""
     try:
         facts = json.loads(provenance)
     except ValueError:
