@@ -11,9 +11,11 @@ from types import SimpleNamespace
 import bpy
 import numpy as np
 import pytest
+from scumble_shared.client import Arrived
 from scumble_shared.job import Control, GenerateJob, Lora
-from scumble_shared.messages import Capabilities, ModelInfo
+from scumble_shared.messages import Capabilities, ModelInfo, Result, TensorInfo
 from scumble_shared.metadata import infotext, record
+from scumble_shared.metadata.chunks import text_chunks
 from scumble_shared.prompts import Style, read_style_file, write_style_file
 
 MODULE = "bl_ext.user_default.scumble"
@@ -163,6 +165,18 @@ class TestSettingsFromPictures:
         bpy.ops.scumble.settings_from_image(filepath=picture(part, tmp_path / "c.png", prompt=json.dumps(graph)))
         settings = scene.scumble
         assert (settings.prompt, settings.height, settings.num_inference_steps) == ("a tower", 768, 12)
+
+    def test_what_blender_packs_says_it_in_both_ways(self, part, scene, tmp_path):
+        jobs, pixels = part("jobs"), np.zeros((4, 4, 3), np.uint8)
+        arrived = Arrived(Result("1", 1, (TensorInfo("image/1", "uint8", pixels.shape),)), {"image/1": pixels})
+        job = replace(JOB, controls=(), view=None)
+        made = part("prepare").prepare(arrived, jobs.JobRecord("1", job, jobs.Target(0)))["image/1"]
+        (tmp_path / "packed.png").write_bytes(made.png)
+        texts = text_chunks(tmp_path / "packed.png")
+        assert set(texts) == {"scumble", "parameters"}
+        assert "Seed: 42" in texts["parameters"]
+        bpy.ops.scumble.settings_from_image(filepath=str(tmp_path / "packed.png"))
+        self.took(scene)
 
     def test_an_image_of_the_file(self, scene):
         image = bpy.data.images.new("made", 4, 4)
