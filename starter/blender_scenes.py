@@ -128,7 +128,7 @@ def _terrain(stage: Stage) -> None:
         for vertex in shape.verts:
             vertex.co.z = height(vertex.co.x, vertex.co.y)
 
-    stage.add(stage.mesh(land, 180.0 if rng.random() < 0.8 else None), rng.choice((0, 3)))
+    stage.add(stage.mesh(land, 180.0 if rng.random() < 0.8 else None), 0)
     for index in range(rng.randint(0, 5)):
         x, y = rng.uniform(-1.6, 1.6), rng.uniform(-1.6, 1.6)
         kind = rng.choice(("rock", "box", "gem", "other", "cone"))

@@ -187,6 +187,9 @@ def _one(frame: CapturedFrame, lens: Lens, sky: list[Sun], suns: list[Sun], sour
         rotation[index] = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
         known = KIND_NAMES.index(entry.name.split(":")[1])
         kind[group[index]] = kind[group[index]] or (known if group[index] > 2 else 1)
+    if not kind[1:].any():
+        # Land alone is what the picture is of, not what something stands on.
+        group[: len(kept)], kind[0], kind[3] = 3, 0, KIND_NAMES.index("other")
     code, nearest, farthest = encode_depth(frame.depth, lens.parallel)
     hit = np.isfinite(frame.depth)
     position = frame.camera.unproject(frame.camera.pixel_centres(), np.where(hit, frame.depth, farthest))

@@ -29,7 +29,19 @@ from torch import Tensor, nn
 from trainer import Run, Trainer, averaged
 from views import GROUPS
 
-__all__ = ["NAMES", "Judge", "Opinion", "normal_error", "scores", "train_judge", "trained_judge", "view_of"]
+__all__ = [
+    "NAMES",
+    "Judge",
+    "Opinion",
+    "normal_error",
+    "orders",
+    "scores",
+    "small_material",
+    "small_normals",
+    "train_judge",
+    "trained_judge",
+    "view_of",
+]
 
 NAMES = [material.name for material in MATERIALS]
 PICTURE, WINDOW = 256, 128
@@ -138,14 +150,14 @@ class Lesson:
     normal: Tensor
 
 
-def _orders(count: int, rng: random.Random) -> list[Order]:
+def orders(count: int, rng: random.Random) -> list[Order]:
     """Patchworks; no material under a light that is kept for evaluation."""
-    orders = []
+    made = []
     for _ in range(count):
         light = rng.choice(list(LIGHTS))
         known = [name for name in NAMES if not held_out_pair(name, light)]
-        orders.append(Order(tuple(rng.choices(known, k=GROUPS)), light))
-    return orders
+        made.append(Order(tuple(rng.choices(known, k=GROUPS)), light))
+    return made
 
 
 def _lesson(seed: int, device: torch.device, captured: Captured | None) -> Lesson:
@@ -153,7 +165,7 @@ def _lesson(seed: int, device: torch.device, captured: Captured | None) -> Lesso
     y, x = rng.randrange(PICTURE - WINDOW + 1), rng.randrange(PICTURE - WINDOW + 1)
     window = Window(y, x, WINDOW, WINDOW)
     sample = make(
-        BATCH, seed, PICTURE, device, captured=captured, share=CAPTURED_SHARE, orders=_orders(BATCH, rng), window=window
+        BATCH, seed, PICTURE, device, captured=captured, share=CAPTURED_SHARE, orders=orders(BATCH, rng), window=window
     )
     normal = (small_normals(sample.normals) * 127).round().to(torch.int8)
     return Lesson(sample.image, small_material(sample.material), normal)

@@ -11,12 +11,16 @@ import checkpoint
 import pytest
 import torch
 from autoencoder import OFFSET, pixels_to_latents
+from captured import Captured
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from evaluate import HELD_OUT, Bench, geometry, table
+from judges import PICTURE, trained_judge
 from model import SIZES, build_tokenizer, build_vae
 from safetensors.torch import load_file
 from sample import Painter
 from transformers import CLIPTextModel, CLIPTokenizer
 
+CPU = torch.device("cpu")
 STARTER = Path(__file__).parents[2] / "starter"
 TINY = ("--size", "tiny", "--batch", "4", "--resolution", "64")
 
@@ -37,6 +41,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert json.loads((root / "work" / "diffusion" / "state.json").read_text())["step"] > steps
     script("train.py", "decoder", work, *TINY, "--minutes", "0.02")
     script("export.py", work, str(root / "model"), "--size", "tiny")
+    script("judges.py", work, "--minutes", "0.05")
     return root
 
 
@@ -72,6 +77,18 @@ def test_the_export_paints_the_same_picture_for_the_same_seed_and_minds_its_cont
     assert torch.equal(first, painter.paint(["sand"], hint, size=64, steps=2))
     assert not torch.equal(first, painter.paint(["sand"], hint, size=64, steps=2, seed=1))
     assert not torch.equal(first, painter.paint(["sand"], {}, size=64, steps=2))
+
+
+def test_the_evaluation_puts_real_renders_of_the_same_scenes_beside_what_was_painted(trained: Path) -> None:
+    bench = Bench(Painter(trained / "model"), trained_judge(trained / "work"), Captured(HELD_OUT, CPU, PICTURE))
+    rows = geometry(bench, 2, blender=True)
+    assert [name.rpartition(": ")[2] for name, _, _ in rows] == [
+        "depth", "normal", "both", "no control", "both, of another scene", "one guess for all",
+    ]  # fmt: skip
+    assert all(0.0 < float(made.removesuffix("°")) < 180.0 for _, made, _ in rows)
+    assert len({real for _, _, real in rows[:-1]}) == 1, "one judge, one set of real renders"
+    page = table(rows)
+    assert page.count("\n") == len(rows) + 1
 
 
 def test_checkpoints_come_back_whole_in_small_files(tmp_path: Path) -> None:
