@@ -6,6 +6,7 @@ import re
 
 import bpy
 from scumble_shared.errors import RemedyAction
+from scumble_shared.prompts import take_loras, with_loras
 
 from .. import runtime
 from ..choices import model_items
@@ -84,6 +85,25 @@ class SCUMBLE_OT_remove_job_control(bpy.types.Operator):
         if index < len(used):
             settings.controls[used[index]].enabled = False
         settings.use_default_controls = False
+        session().report(None)
+        return {"FINISHED"}
+
+
+class SCUMBLE_OT_remove_lora(bpy.types.Operator):
+    """Take the LoRA that can't be used out of the prompt"""
+
+    bl_idname = "scumble.remove_lora"
+    bl_label = "Remove LoRA"
+    bl_options = {"REGISTER", "UNDO"}
+
+    index: bpy.props.StringProperty(name="Index", description="Of the LoRA in the job", options={"SKIP_SAVE"})
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        settings = context.scene.scumble
+        plain, tags = take_loras(settings.prompt)
+        index = int(self.index) if self.index.isdecimal() else 0
+        left = [tag.lora for number, tag in enumerate(tags) if number != index]
+        settings.prompt = with_loras(plain, left)
         session().report(None)
         return {"FINISHED"}
 
@@ -173,6 +193,7 @@ REMEDY_OPERATORS: dict[RemedyAction, tuple[str, str]] = {
     RemedyAction.UPDATE_ADDON: ("scumble.open_extensions", ""),
     RemedyAction.CHOOSE_MODEL: ("scumble.choose_model", "model_id"),
     RemedyAction.REMOVE_CONTROL: ("scumble.remove_job_control", "index"),
+    RemedyAction.REMOVE_LORA: ("scumble.remove_lora", "index"),
     RemedyAction.REDUCE_SIZE: ("scumble.reduce_size", "size"),
     RemedyAction.ADD_UV_MAP: ("scumble.add_uv_map", "object_name"),
 }
@@ -183,6 +204,7 @@ CLASSES = (
     SCUMBLE_OT_retry,
     SCUMBLE_OT_choose_model,
     SCUMBLE_OT_remove_job_control,
+    SCUMBLE_OT_remove_lora,
     SCUMBLE_OT_reduce_size,
     SCUMBLE_OT_add_uv_map,
     SCUMBLE_OT_dismiss_error,

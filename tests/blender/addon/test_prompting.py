@@ -87,6 +87,11 @@ class TestWords:
         assert {job.loras for job in jobs} == {(Lora("ink", 0.5),)}
         assert final(jobs[0]).prompt == jobs[0].prompt
 
+    def test_a_lora_that_cannot_be_used_is_taken_out_of_the_prompt(self, scene):
+        scene.scumble.prompt = "a wall <lora:ink:0.5>, <lora:moss:1>"
+        bpy.ops.scumble.remove_lora(index="1")
+        assert scene.scumble.prompt == "a wall <lora:ink:0.5>"
+
     def test_a_style_that_is_gone_is_told_when_it_matters(self, scene, files):
         scene.scumble.prompt = "a wall"
         bpy.ops.scumble.style_toggle(name="Oil")
