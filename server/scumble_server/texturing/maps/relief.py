@@ -21,7 +21,7 @@ __all__ = ["BANDS", "Slopes", "height_range", "reliefs", "surface_gradient"]
 BANDS = ((1.0, 0.3), (2.0, 0.7), (4.0, 1.0), (8.0, 0.7))
 """Of a picture of 512 pixels: sigma in pixels, and share of the band."""
 
-SLOPE = 0.2
+SLOPE = 0.26
 """How steep relief gets, as height over sigma, where the words for the material say nothing of it."""
 
 QUIET = 0.03
