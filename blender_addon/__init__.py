@@ -13,9 +13,11 @@ from . import (
     properties,
     pump,
     runtime,
+    seamless,
     sheets,
     texture_all,
     translations,
+    upscale,
 )
 from .apply import overlay
 from .live import control as live
@@ -33,6 +35,8 @@ PARTS = (
     sheets,
     models,
     texture_all,
+    seamless,
+    upscale,
     overlay,
     runtime,
     live,

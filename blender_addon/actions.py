@@ -17,7 +17,7 @@ from .runtime import ensure_connection
 from .session import ConnectionState
 from .state import session
 
-__all__ = ["connect_and_wait", "latest_generation", "start", "start_control_images", "start_texture", "wait"]
+__all__ = ["connect_and_wait", "latest_generation", "start", "start_control_images", "start_texture", "submit", "wait"]
 
 LOST_PATIENCE = 20.0
 """Seconds without a connection after which a waiting script is told."""
@@ -31,11 +31,11 @@ def start(context: bpy.types.Context, *, watched: bool = False, **overrides: Any
     watched: somebody wants its previews, even if the viewport doesn't show them.
     """
     made = request.generation(context, session().capabilities, **overrides)
-    return _submit(made, watched=watched)
+    return submit(made, watched=watched)
 
 
 def start_control_images(context: bpy.types.Context) -> JobRecord:
-    return _submit(request.control_images(context, session().capabilities))
+    return submit(request.control_images(context, session().capabilities))
 
 
 def start_texture(
@@ -55,7 +55,7 @@ def start_texture(
     surfaces = [thing for thing in objects if hasattr(thing.data, "materials")]
     if not surfaces:
         raise ScumbleError(ErrorCode.SCENE, "select the objects to texture", field="objects")
-    return _submit(request.texture(context, generated, surfaces, image))
+    return submit(request.texture(context, generated, surfaces, image))
 
 
 def latest_generation() -> JobRecord | None:
@@ -113,7 +113,8 @@ def connect_and_wait(timeout: float = 60.0) -> None:
         time.sleep(PAUSE)
 
 
-def _submit(made: request.Request, *, watched: bool = False) -> JobRecord:
+def submit(made: request.Request, *, watched: bool = False) -> JobRecord:
+    """Hand a job over. watched: somebody wants its previews, even if the viewport doesn't show them."""
     previews = watched or preferences().show_previews
     record = session().submit(made.job, made.tensors, made.target, previews=previews)
     ensure_connection()

@@ -24,9 +24,13 @@ from .jobs import JobRecord
 from .live import control
 from .live.script import Live
 from .models import verbs as models
+from .seamless import material as seamless_result
+from .seamless import request as seamless_request
 from .state import session
 from .texture_all import actions as texture_all
 from .texture_all.drafts import Draft
+from .upscale import request as upscale_request
+from .upscale import result as upscale_result
 
 __all__ = [
     "cancel",
@@ -34,12 +38,14 @@ __all__ = [
     "connect",
     "control_images",
     "disconnect",
+    "enlarge",
     "generate",
     "job",
     "live",
     "make_maps",
     "manage_models",
     "rebake_texture",
+    "seamless_material",
     "step",
     "texture_again",
     "texture_around",
@@ -101,6 +107,38 @@ def manage_models(
     actions.connect_and_wait()
     record = models.start(LibraryJob(action, target, **settings))
     return actions.wait(record.id, timeout).prepared if wait else record
+
+
+def seamless_material(
+    objects: Sequence[bpy.types.Object] = (), *, wait: bool = True, timeout: float | None = None, **settings: Any
+) -> bpy.types.Material | JobRecord:
+    """A picture that goes on where it began, as a material of its own.
+
+    objects: that get it, in their active slot; none by default. settings: fields of ``scumble_shared.job.GenerateJob``
+    (prompt, seed, width, height, tiling, maps, ...), ``projection`` ("FLAT" or "BOX"), ``scale`` and ``as_asset``; the
+    scene's own hold for the rest. wait: returns the material; otherwise the record of the job, to be waited for.
+    """
+    actions.connect_and_wait()
+    record = actions.submit(seamless_request.seamless(bpy.context, objects, **settings))
+    if not wait:
+        return record
+    return _made(seamless_result.material_of(actions.wait(record.id, timeout)))
+
+
+def enlarge(
+    image: bpy.types.Image, *, wait: bool = True, timeout: float | None = None, **settings: Any
+) -> bpy.types.Image | JobRecord:
+    """An image with more pixels, beside the one it is made of.
+
+    settings: fields of ``scumble_shared.job.UpscaleJob`` (factor, method, upscaler, denoising_strength, tiling, ...),
+    and ``replace``: whether materials show it; the scene's own hold for the rest. wait: returns the new image;
+    otherwise the record of the job.
+    """
+    actions.connect_and_wait()
+    record = actions.submit(upscale_request.enlarging(bpy.context, image, **settings))
+    if not wait:
+        return record
+    return _made(upscale_result.enlarged_image(actions.wait(record.id, timeout)))
 
 
 def texture_from_view(
@@ -221,6 +259,13 @@ def job(job_id: str) -> JobRecord:
 def cancel(job_id: str) -> None:
     """Ask a job to end; its state becomes CANCELLED."""
     session().cancel(job_id)
+
+
+def _made(thing: Any) -> Any:
+    """What a job made. Raises ScumbleError SCENE where the file it was for is gone, or it was cancelled."""
+    if thing is None:
+        raise ScumbleError(ErrorCode.SCENE, "it was cancelled, or made for a scene that is gone")
+    return thing
 
 
 def _texture(

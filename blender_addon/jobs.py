@@ -61,7 +61,8 @@ class Target:
     actions: names of ``properties.RESULT_ACTIONS``. from_camera: the scene's camera was captured, not a viewport.
     meshes: what a texture is for. objects: what was visible, by its value in the id buffer. locks: which views of a
     texture the artist keeps, whatever a job holds still. live: a frame of live mode, which looks after it by itself:
-    nothing is applied, panels don't tell of it.
+    nothing is applied, panels don't tell of it. about: what else the applier of a kind of result must know; by its
+    class the applier is found (:data:`apply.results.appliers`).
     """
 
     scene_uid: int
@@ -72,6 +73,7 @@ class Target:
     objects: tuple[SeenObject, ...] = ()
     locks: tuple[bool, ...] = ()
     live: bool = False
+    about: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +149,9 @@ class JobRegistry:
         return tuple(self._records.values())
 
     def latest(self, state: JobState, kind: type = object) -> JobRecord | None:
-        """The youngest record of a state whose job is a ``kind``."""
+        """The youngest record of a state whose job is a ``kind`` and about nothing special."""
         for record in reversed(self._records.values()):
-            if record.state is state and isinstance(record.job, kind):
+            if record.state is state and isinstance(record.job, kind) and record.target.about is None:
                 return record
         return None
 

@@ -49,6 +49,12 @@ MAP_NAMES = {
 MAP_ITEMS = tuple((kind, *MAP_NAMES[kind], "NONE", 1 << index) for index, kind in enumerate(MAPS))
 
 
+BIT_DEPTH_ITEMS = (
+    ("8", "8 Bit", "As most pictures have it"),
+    ("16", "16 Bit", "Smooth gradients stay smooth, in files of twice the size"),
+)
+
+
 def _get_model(settings: SCUMBLE_PG_settings) -> int:
     return model_of(settings.model_id)
 
@@ -239,6 +245,14 @@ class SCUMBLE_PG_settings(bpy.types.PropertyGroup):
         min=0.0,
         max=16.0,
         soft_max=8.0,
+    )
+    bit_depth: bpy.props.EnumProperty(
+        name="Depth", description="Bits of each channel of a texture", items=BIT_DEPTH_ITEMS, default="8"
+    )
+    keep_mask: bpy.props.PointerProperty(
+        type=bpy.types.Image,
+        name="Keep",
+        description="Image on the object's UV map: what is white in it stays as it is painted now",
     )
     maps: bpy.props.EnumProperty(
         name="Maps",

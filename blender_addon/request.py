@@ -26,6 +26,7 @@ from scumble_shared.tensor import AnyArray, Digest
 
 from . import capture
 from .apply.base import base_texture
+from .apply.keep import keep_mask
 from .apply.materials import editable_object
 from .capture.tiles import udim_tiles
 from .choices import control_kinds_of
@@ -43,6 +44,7 @@ __all__ = [
     "control_images",
     "controls_of",
     "generation",
+    "keep_of",
     "maps_of",
     "texture",
     "viewport",
@@ -136,11 +138,40 @@ def texture(
         base,
         settings.texture_size,
         settings.angle_exponent,
+        keep_of(settings.keep_mask, refs, base, settings.texture_size, tensors),
+        int(settings.bit_depth),
         prompt=generated.job.prompt,
         **maps_of(settings),
     )
     meshes = tuple(MeshTarget(mesh.name, mesh.session_uid, mesh.uv_map, bool(base)) for mesh in arrays)
     return Request(job, tensors, replace(generated.target, meshes=meshes, actions=frozenset()))
+
+
+def keep_of(
+    image: bpy.types.Image | None,
+    refs: Sequence[MeshRef],
+    base: Sequence[Digest],
+    size: int,
+    tensors: dict[Digest, AnyArray],
+) -> tuple[Digest, ...]:
+    """The mask of what is to stay, per texture; nothing without an image.
+
+    Raises ScumbleError SCENE where several textures would share it, or nobody can tell what there is to keep.
+    """
+    if image is None:
+        return ()
+    if len(texture_names(refs)) != 1:
+        raise ScumbleError(
+            ErrorCode.SCENE, "what to keep is said of one UV map; select one object, or clear Keep", field="keep"
+        )
+    if not base:
+        raise ScumbleError(
+            ErrorCode.SCENE,
+            f"what {refs[0].name} looks like can't be kept: that takes one plain colour, or one picture of "
+            f"{size} x {size} pixels on the map that is painted. Bake it first, or clear Keep",
+            field="keep",
+        )
+    return (_stored(tensors, keep_mask(image, size)),)
 
 
 def camera_size(render: bpy.types.RenderSettings, width: int, height: int) -> tuple[int, int]:

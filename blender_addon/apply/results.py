@@ -29,7 +29,8 @@ takers: dict[type, Callable[[JobRecord], None]] = {}
 """What takes the results of jobs that belong to no scene, by the job's class."""
 
 appliers: dict[type, Callable[[JobRecord], None]] = {}
-"""What applies the results of other kinds of jobs, by the job's class; each makes its own undo step."""
+"""What applies the results of other kinds of jobs, by the class of the job or of what its target is about; each makes
+its own undo step."""
 
 preview_showers: dict[type, Callable[[JobRecord, object], None]] = {}
 """What shows the previews of other kinds of jobs."""
@@ -52,6 +53,9 @@ def apply_result(record: JobRecord) -> None:
     scene = _scene(record.target.scene_uid)
     if scene is None:
         session().jobs.annotate(record.id, "The scene it was made for is gone; Keep as Image keeps it")
+        return
+    if apply := appliers.get(type(record.target.about)):
+        apply(record)
         return
     match record.job:
         case GenerateJob():

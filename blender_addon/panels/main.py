@@ -127,6 +127,8 @@ class SCUMBLE_PT_result(SidebarPanel, bpy.types.Panel):
         layout.column().prop(settings, "result_actions")
         layout.prop(settings, "texture_size")
         layout.prop(settings, "angle_exponent")
+        layout.row().prop(settings, "bit_depth", expand=True)
+        layout.prop(settings, "keep_mask")
         draw_maps(layout, settings)
 
 

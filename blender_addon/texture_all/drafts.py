@@ -22,7 +22,7 @@ from ..capture.tiles import udim_tiles
 from ..choices import control_kinds_of
 from ..connection.addressing import stand_in
 from ..jobs import MeshTarget, Target
-from ..request import SEED_LIMIT, Request, controls_of, maps_of
+from ..request import SEED_LIMIT, Request, controls_of, keep_of, maps_of
 from ..words import with_final_words, written
 from .planning import Plan, Wish
 from .properties import UNSEEN, SCUMBLE_PG_around
@@ -31,7 +31,7 @@ from .scene import surfaces, wish_of
 
 __all__ = ["Draft", "again", "around", "completed"]
 
-NEVER_GIVEN = {"meshes", "views", "base", "view_size", "task"}
+NEVER_GIVEN = {"meshes", "views", "base", "keep", "view_size", "task"}
 """Fields of a job that scripts don't set: they come from the scene."""
 
 
@@ -141,6 +141,10 @@ def _job(settings: Any, own: SCUMBLE_PG_around, capabilities: Capabilities, over
         sync_end=own.sync_end,
         texture_size=settings.texture_size,
         angle_exponent=own.angle_exponent,
+        extra_views=own.extra_views,
+        refine_strength=own.refine_strength,
+        refine_scale=own.refine_scale,
+        bit_depth=int(settings.bit_depth),
         **maps_of(settings),
     )
     return with_final_words(replace(job, **overrides))
@@ -149,10 +153,23 @@ def _job(settings: Any, own: SCUMBLE_PG_around, capabilities: Capabilities, over
 def _draft(context: bpy.types.Context, wish: Wish, job: TextureJob, unseen: str, locks: tuple[bool, ...]) -> Draft:
     tensors: dict[Digest, AnyArray] = {}
     refs = tuple(_mesh_ref(mesh, number + 1, tensors) for number, mesh in enumerate(wish.meshes))
-    base = _bases(wish.meshes, refs, job.texture_size, tensors) if unseen == "KEEP" else ()
+    mask = context.scene.scumble.keep_mask
+    base = _bases(wish.meshes, refs, job.texture_size, tensors) if unseen == "KEEP" or mask else ()
+    keep = keep_of(mask, refs, base, job.texture_size, tensors)
+    if keep and unseen != "KEEP":
+        base = (_only_there(tensors, base[0], tensors[keep[0]]),)
     targets = tuple(MeshTarget(mesh.name, mesh.session_uid, mesh.uv_map, complete=True) for mesh in wish.meshes)
     target = Target(context.scene.session_uid, meshes=targets, locks=locks)
-    return Draft(wish, replace(job, meshes=refs, base=base), tensors, target)
+    return Draft(wish, replace(job, meshes=refs, base=base, keep=keep), tensors, target)
+
+
+def _only_there(tensors: dict[Digest, AnyArray], base: Digest, mask: AnyArray) -> Digest:
+    """A base that has something only where it is kept: the rest is filled where no view sees it."""
+    part = tensors.pop(base).copy()
+    part[..., 3] = mask
+    name = stand_in(part)
+    tensors[name] = part
+    return name
 
 
 def _mesh_ref(mesh: MeshArrays, number: int, tensors: dict[Digest, AnyArray]) -> MeshRef:

@@ -91,7 +91,13 @@ def _draw_settings(layout: bpy.types.UILayout, settings: object, around: SCUMBLE
     if around.method == "synchronised":
         column.prop(around, "sync_end")
     column.prop(around, "unseen")
+    column.prop(around, "extra_views")
+    column.prop(around, "refine_strength")
+    if around.refine_strength > 0.0:
+        column.prop(around, "refine_scale")
     column.prop(settings, "texture_size")
+    column.row().prop(settings, "bit_depth", expand=True)
+    column.prop(settings, "keep_mask")
     column.prop(around, "angle_exponent")
     column.prop(around, "view_words")
     draw_maps(layout, settings)

@@ -106,6 +106,30 @@ class SCUMBLE_PG_around(bpy.types.PropertyGroup):
     unseen: bpy.props.EnumProperty(
         name="Unseen", description="What becomes of places that no view sees", items=UNSEEN, default="FILL"
     )
+    extra_views: bpy.props.IntProperty(
+        name="Extra Views",
+        description="Views added at most, of what the others leave unseen; only that is painted in them",
+        default=TextureJob.__dataclass_fields__["extra_views"].default,
+        min=0,
+        max=16,
+    )
+    refine_strength: bpy.props.FloatProperty(
+        name="Refine",
+        description="Paint all views over once more, as the finished texture shows them: how much; 0 leaves it out",
+        default=TextureJob.__dataclass_fields__["refine_strength"].default,
+        min=0.0,
+        max=1.0,
+        soft_max=0.5,
+        subtype="FACTOR",
+    )
+    refine_scale: bpy.props.FloatProperty(
+        name="Refine Size",
+        description="How many times larger views are when they are painted over",
+        default=TextureJob.__dataclass_fields__["refine_scale"].default,
+        min=1.0,
+        max=4.0,
+        precision=1,
+    )
 
 
 class SCUMBLE_PG_texture_view(bpy.types.PropertyGroup):

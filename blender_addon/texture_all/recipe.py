@@ -69,12 +69,12 @@ def keep(
 ) -> None:
     """Writes to each object how it was textured. matrices: object -> world in the job."""
     group = uuid.uuid4().hex
-    recipe = dumps(replace(job, meshes=(), views=(), base=()))
+    recipe = dumps(replace(job, meshes=(), views=(), base=(), keep=(), extra_views=0))
     for place, (thing, matrix, coverage) in enumerate(zip(things, matrices, coverages, strict=True)):
         kept: SCUMBLE_PG_texture = thing.scumble_texture
         kept.recipe, kept.group, kept.place, kept.owner = recipe, group, place, thing.name
         kept.matrix = matrix
-        kept.unseen = "KEEP" if job.base else "FILL"
+        kept.unseen = "KEEP" if job.base and not job.keep else "FILL"
         kept.prompt, kept.negative_prompt = job.prompt, job.negative_prompt
         kept.seed, kept.coverage = min(job.seed, SEED_MAX), coverage
         kept.views.clear()

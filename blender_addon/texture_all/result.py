@@ -6,9 +6,11 @@ import json
 from typing import Any
 
 import bpy
+from scumble_shared.camera import Camera
 from scumble_shared.errors import ScumbleError
-from scumble_shared.job import TextureJob
+from scumble_shared.job import TextureJob, TextureView
 from scumble_shared.placement import words_of
+from scumble_shared.schema import decode
 
 from ..apply.images import PROVENANCE, keep_image, keep_maps, keep_texture
 from ..apply.materials import apply_texture
@@ -89,14 +91,19 @@ def _keep_recipe(record: JobRecord, done: list[tuple[MeshTarget, bpy.types.Objec
         [thing for _, thing in done],
         [refs[mesh.name].matrix_world for mesh, _ in done],
         job,
-        [_kept_view(record, index) for index in range(len(job.views))],
+        [_kept_view(record, index, view) for index, view in enumerate(_views(job, facts))],
         [float(told.get(mesh.name, {}).get("coverage", 0.0)) for mesh, _ in done],
     )
 
 
-def _kept_view(record: JobRecord, index: int) -> KeptView:
+def _views(job: TextureJob, facts: dict[str, Any]) -> list[TextureView]:
+    """The job's, and those that the server added."""
+    added = facts.get("views", [])[len(job.views) :]
+    return [*job.views, *(TextureView(decode(Camera, view["camera"])) for view in added)]
+
+
+def _kept_view(record: JobRecord, index: int, view: TextureView) -> KeptView:
     job: TextureJob = record.job
-    view = job.views[index]
     name = f"view/{index}"
     digest = record.digests.get(name, "")
     words = words_of(view.camera)

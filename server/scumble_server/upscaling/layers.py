@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy.ndimage import distance_transform_edt
 from scumble_shared.tensor import AnyArray
 from torch import Tensor
@@ -26,10 +27,13 @@ class Layers:
     dtype: np.dtype[Any]
 
     def enlarged_alpha(self, height: int, width: int, tiling: str) -> Tensor | None:
-        """Smooth, and exactly 0 or 1 where its surroundings are."""
+        """Smooth, and no less or more than what is around: 0 and 1 stay what they are."""
         if self.alpha is None:
             return None
-        return resample(self.alpha, height, width, tiling).clamp(0.0, 1.0)
+        smooth = resample(self.alpha, height, width, tiling)
+        least, most = (-F.max_pool2d(-self.alpha, 3, 1, 1), F.max_pool2d(self.alpha, 3, 1, 1))
+        least, most = (F.interpolate(around, (height, width), mode="nearest-exact") for around in (least, most))
+        return smooth.clamp(least, most)
 
 
 def from_array(image: AnyArray, device: torch.device) -> Layers:
