@@ -36,7 +36,7 @@ MANIFEST = {
     "family": "starter",
     "sampler": "ddim",
     "num_inference_steps": 8,
-    "guidance_scale": 2.5,
+    "guidance_scale": 2.0,
     "width": 512,
     "height": 512,
     "prediction_type": "v_prediction",

@@ -70,7 +70,7 @@ class Painter:
         seed: int = 0,
         size: int = 256,
         steps: int = 8,
-        guidance: float = 2.5,
+        guidance: float = 2.0,
         negative: str = "",
         sampler: str = "ddim",
     ) -> Tensor:
@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--guidance", type=float, default=2.5)
+    parser.add_argument("--guidance", type=float, default=2.0)
     parser.add_argument("--sampler", default="ddim")
     parser.add_argument("--scenes", type=int, default=4)
     parser.add_argument("--prompts", type=int, default=len(PROMPTS))
