@@ -38,6 +38,10 @@ class PromptEncoder:
         """The text encoder."""
         return self._text_encoder
 
+    def modules(self) -> dict[str, Any]:
+        """See :class:`.family.TextEncoder`."""
+        return {"text_encoder": self._text_encoder}
+
     def text(self, prompts: Sequence[str], negative: str | None, guidance_scale: float) -> Text:
         """See :class:`.family.TextEncoder`."""
         every = [*prompts] if negative is None else [*prompts, negative]

@@ -26,7 +26,6 @@ from scumble_shared.job import (
 from scumble_shared.messages import Capabilities
 from scumble_shared.tensor import AnyArray, Digest
 
-from ..models.entries import ControlNetEntry, ModelEntry
 from ..models.index import ModelIndex
 from ..models.scan import scan
 from ..service import JobHooks, Output
@@ -36,9 +35,9 @@ from .conditioning import ViewBuffers, control_image, view_buffers
 from .device import resolve_device
 from .extensions.controls import ActiveControl
 from .generate import Timings, canvas_of, generate
+from .needed import Needed
 from .pixels import image_array
 from .resident import ResidentModels
-from .samplers import make_scheduler
 
 __all__ = ["EngineExecutor"]
 
@@ -87,11 +86,9 @@ class EngineExecutor:
     def _generate(self, job: GenerateJob, tensors: Mapping[Digest, AnyArray], hooks: JobHooks) -> Output:
         timings = Timings()
         with timings.stage("loading"):
-            make_scheduler(job.sampler, {})  # an unknown name is refused before anything is loaded
+            needed = self._needed(job)  # what can't be is refused before anything is loaded
             teller = self._teller(job, hooks)
-            entry, nets = self._entries(job)
-            model = self._resident.model(entry, hooks)
-            loaded = [self._resident.controlnet(net, model, hooks, i) for i, net in enumerate(nets)]
+            model, loaded = needed.load(self._resident, hooks)
         with timings.stage("conditioning"):
             images = _control_images(job.controls, job.view, tensors, job.width, job.height)
             whole = canvas_of(job, model)
@@ -107,24 +104,22 @@ class EngineExecutor:
             with timings.stage("maps"):
                 maps, facts = maps_of_pictures(job, results, teller, hooks)
                 made |= maps
-        return Output(made, {**self._provenance(entry, nets, timings), **facts})
+        return Output(made, {**needed.provenance(), **self._circumstances(timings), **facts})
 
     def _texture(self, job: TextureJob, tensors: Mapping[Digest, AnyArray], hooks: JobHooks) -> Output:
         from .texture import Loaded, texture
 
-        make_scheduler(job.sampler, {})
         timings = Timings()
+        needed = self._needed(job)
         teller = self._teller(job, hooks)
-        entry, nets = self._entries(job)
 
         def load() -> Loaded:
-            model = self._resident.model(entry, hooks)
-            return Loaded(model, [self._resident.controlnet(net, model, hooks, i) for i, net in enumerate(nets)])
+            return Loaded(*needed.load(self._resident, hooks))
 
         # Geometry needs float64, which Apple's GPUs don't have.
         device = self._device.torch_device if self._device.torch_device.type == "cuda" else torch.device("cpu")
         results, facts = texture(job, tensors, load, device, hooks, timings, teller)
-        return Output(results, {**self._provenance(entry, nets, timings), **facts})
+        return Output(results, {**needed.provenance(), **self._circumstances(timings), **facts})
 
     def _upscale(self, job: UpscaleJob, tensors: Mapping[Digest, AnyArray], hooks: JobHooks) -> Output:
         from .upscale import Means, check_picture, upscale
@@ -139,22 +134,13 @@ class EngineExecutor:
                     {"upscaler": upscaler.name},
                 )
             if job.method == "diffusion" and job.denoising_strength > 0.0:
-                make_scheduler(job.sampler, {})
-                entry, nets = self._entries(job)
-                model = self._resident.model(entry, hooks)
-                loaded = [self._resident.controlnet(net, model, hooks, i) for i, net in enumerate(nets)]
+                needed = self._needed(job)
+                model, loaded = needed.load(self._resident, hooks)
                 images = _of_their_own(job, tensors, width, height)
                 means = replace(means, model=model, controls=list(zip(loaded, images, strict=True)))
-                used |= {"model": entry.name, "controlnets": [net.name for net in nets]}
+                used |= needed.provenance()
         image = upscale(job, tensors, means, self._device.torch_device, hooks, timings)
         return Output({"image/0": image}, {**used, **self._circumstances(timings)})
-
-    def _provenance(self, entry: ModelEntry, nets: list[ControlNetEntry], timings: Timings) -> dict[str, object]:
-        return {
-            "model": entry.name,
-            "controlnets": [net.name for net in nets],
-            **self._circumstances(timings),
-        }
 
     def _circumstances(self, timings: Timings) -> dict[str, object]:
         return {
@@ -164,9 +150,8 @@ class EngineExecutor:
             "timings": timings.rounded(),
         }
 
-    def _entries(self, job: GenerateJob | TextureJob | UpscaleJob) -> tuple[ModelEntry, list[ControlNetEntry]]:
-        """The model and its ControlNets."""
-        return self._known(lambda index: _entries(index, job))
+    def _needed(self, job: GenerateJob | TextureJob | UpscaleJob) -> Needed:
+        return self._known(lambda index: Needed.of(index, job))
 
     def _teller(self, job: GenerateJob | ProjectJob | TextureJob, hooks: JobHooks) -> Teller | None:
         """Who makes the job's maps, but for the built-in estimator; loaded when it is asked."""
@@ -197,11 +182,6 @@ class EngineExecutor:
         from ..texturing.project import run_project
 
         return run_project(job, tensors, self._device.torch_device, hooks, self._teller(job, hooks))
-
-
-def _entries(index: ModelIndex, job: GenerateJob | TextureJob | UpscaleJob) -> tuple[ModelEntry, list[ControlNetEntry]]:
-    entry = index.model(job.model)
-    return entry, [index.controlnet(c.model, c.kind, entry, i) for i, c in enumerate(job.controls)]
 
 
 def _control_images(

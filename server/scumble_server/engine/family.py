@@ -36,19 +36,27 @@ class TextEncoder(Protocol):
         """The prompts as the model sees them, one embedding each, all of one length. negative: None for no guidance."""
         ...
 
+    def modules(self) -> Mapping[str, Any]:
+        """Text encoders by diffusers' names for them, "text_encoder", "text_encoder_2" ..."""
+        ...
+
+    def forget(self) -> None:
+        """Prompts are encoded anew: the encoders' weights have changed."""
+        ...
+
 
 class FamilyNetwork(Network, Protocol):
     """What the engine asks of a network beside running it.
 
-    module: of diffusers. in_channels: of its input; more than latents have for models made for inpainting. patch:
-    latent pixels a side that it sees as one. stride: latent pixels per step of its deepest level. embeds_guidance: it
-    takes the guidance scale as an input, and no negative prompt. can_tile: it has no notion of where a pixel lies, so
-    that pictures can go on where they began.
+    component: "unet" or "transformer", diffusers' name for it. module: of diffusers. in_channels: of its input; more
+    than latents have for models made for inpainting. patch: latent pixels a side that it sees as one. stride: latent
+    pixels per step of its deepest level. embeds_guidance: it takes the guidance scale as an input, and no negative
+    prompt.
     """
 
+    component: str
     module: Any
     embeds_guidance: bool
-    can_tile: bool
 
     @property
     def in_channels(self) -> int: ...
@@ -100,6 +108,11 @@ class LoadedModel:
     def unet(self) -> Any:
         """The network's module."""
         return self.network.module
+
+    @property
+    def components(self) -> Mapping[str, Any]:
+        """Network and text encoders by diffusers' names for them."""
+        return {self.network.component: self.network.module, **self.prompt_encoder.modules()}
 
     @property
     def scale(self) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -18,6 +19,7 @@ from .cache import Cache
 from .device import Device
 from .families import family_of
 from .family import LoadedControlNet, LoadedModel
+from .lora import Changes, Wanted
 from .marigold import Marigold, load_marigold
 
 __all__ = ["ResidentModels"]
@@ -32,10 +34,12 @@ Loaded = TypeVar("Loaded")
 
 @dataclass(frozen=True, slots=True)
 class _Held(Generic[Loaded]):
-    """lease: that its files aren't deleted or replaced; open weights may be read from disk at any time."""
+    """lease: that its files aren't deleted or replaced; open weights may be read from disk at any time. changes: of a
+    model's weights."""
 
     loaded: Loaded
     lease: ExitStack
+    changes: Changes = field(default_factory=Changes)
 
 
 class ResidentModels:
@@ -48,10 +52,11 @@ class ResidentModels:
         self._upscalers: Cache[Path, _Held[Network]] = Cache(UPSCALERS_KEPT, _release)
         self._estimators: Cache[Path, _Held[Marigold]] = Cache(ESTIMATORS_KEPT, _release)
 
-    def model(self, entry: ModelEntry, hooks: JobHooks) -> LoadedModel:
-        """Loaded if it isn't yet; what was loaded before it goes.
+    def model(self, entry: ModelEntry, hooks: JobHooks, loras: Sequence[Wanted] = ()) -> LoadedModel:
+        """Loaded if it isn't yet; what was loaded before it goes. With these LoRAs and no others.
 
-        Raises ScumbleError MODEL_INVALID, or IN_USE while its files are being deleted or replaced.
+        Raises ScumbleError MODEL_INVALID, or IN_USE while its files are being deleted or replaced; and as
+        :meth:`.lora.Changes.make` does.
         """
 
         def load() -> _Held[LoadedModel]:
@@ -60,7 +65,9 @@ class ResidentModels:
             with _leased(entry.path, "job.model") as stack:
                 return _Held(family_of(entry.family).load_model(entry, self._device), stack.pop_all())
 
-        return self._models.get(entry.path, load).loaded
+        held = self._models.get(entry.path, load)
+        held.changes.make(held.loaded, loras)
+        return _spaced(held.loaded, loras)
 
     def controlnet(
         self, entry: ControlNetEntry, model: LoadedModel, hooks: JobHooks, position: int
@@ -99,6 +106,14 @@ class ResidentModels:
                 return _Held(load_marigold(entry, self._device), stack.pop_all())
 
         return self._estimators.get(entry.path, load).loaded
+
+
+def _spaced(model: LoadedModel, loras: Sequence[Wanted]) -> LoadedModel:
+    """With the timesteps that the first LoRA which saves steps was trained on."""
+    spacing = next((one.entry.timestep_spacing for one in loras if one.weight and one.entry.timestep_spacing), "")
+    if not spacing:
+        return model
+    return replace(model, scheduler_config={**model.scheduler_config, "timestep_spacing": spacing})
 
 
 def _leased(path: Path, field: str) -> ExitStack:

@@ -33,13 +33,14 @@ NAMES = {
 @dataclass(frozen=True, slots=True)
 class Usual:
     """sampler, num_inference_steps, guidance_scale, side: of pictures that nobody asked to be otherwise. samplers:
-    which are possible."""
+    which are possible. can_tile: pictures can go on where they began, since nothing tells a pixel where it lies."""
 
     sampler: str = "dpmpp_2m_karras"
     num_inference_steps: int = 20
     guidance_scale: float = 7.0
     side: int = 512
     samplers: tuple[str, ...] = SAMPLERS
+    can_tile: bool = True
 
 
 FLOW_SAMPLERS = ("euler", "dpmpp_2m", "unipc")
@@ -49,8 +50,8 @@ USUAL: Mapping[str, Usual] = {
     "sd15-custom": Usual(),
     "starter": Usual(),
     "sdxl": Usual(num_inference_steps=25, guidance_scale=6.0, side=1024),
-    "sd3": Usual("euler", 28, 4.5, 1024, FLOW_SAMPLERS),
-    "flux": Usual("euler", 28, 3.5, 1024, FLOW_SAMPLERS),
+    "sd3": Usual("euler", 28, 4.5, 1024, FLOW_SAMPLERS, can_tile=False),
+    "flux": Usual("euler", 28, 3.5, 1024, FLOW_SAMPLERS, can_tile=False),
 }
 """Of the families that can be run."""
 

@@ -79,8 +79,8 @@ SIZES = ("in_channels", "attention_head_dim", "num_attention_heads", "joint_atte
 class Transformer:
     """A diffusers FluxTransformer2DModel; see :class:`..family.FamilyNetwork`."""
 
+    component = "transformer"
     embeds_guidance = True
-    can_tile = False
     patch = stride = PATCH
 
     def __init__(self, module: Any) -> None:
@@ -146,6 +146,15 @@ class WordsAndWhole:
 
     def __init__(self, clip: PromptEncoder, t5: T5Encoder) -> None:
         self.clips, self.t5 = (clip,), t5
+
+    def modules(self) -> dict[str, Any]:
+        """See :class:`..family.TextEncoder`."""
+        return {"text_encoder": self.clips[0].module, "text_encoder_2": self.t5.module}
+
+    def forget(self) -> None:
+        """See :class:`..family.TextEncoder`."""
+        self.clips[0].forget()
+        self.t5.forget()
 
     def text(self, prompts: Sequence[str], negative: str | None, guidance_scale: float) -> Text:
         """See :class:`..family.TextEncoder`."""

@@ -106,6 +106,8 @@ def trained_as(entry: ModelEntry, config: Mapping[str, object]) -> Mapping[str, 
     """The scheduler's configuration with what is known of the model beside."""
     if entry.prediction_type:
         config = {**config, "prediction_type": entry.prediction_type}
+    if entry.timestep_spacing:
+        config = {**config, "timestep_spacing": entry.timestep_spacing}
     if entry.zero_terminal_snr:
         config = {**config, "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
     return config

@@ -75,8 +75,8 @@ SIZES = ("in_channels", "patch_size", "attention_head_dim", "num_attention_heads
 class Transformer:
     """A diffusers SD3Transformer2DModel; see :class:`..family.FamilyNetwork`."""
 
+    component = "transformer"
     embeds_guidance = False
-    can_tile = False
 
     def __init__(self, module: Any) -> None:
         self.module = module
@@ -113,6 +113,17 @@ class ThreeEncoders:
 
     def __init__(self, clips: tuple[PromptEncoder, PromptEncoder], t5: T5Encoder | None, width: int) -> None:
         self.clips, self.t5, self._width = clips, t5, width
+
+    def modules(self) -> dict[str, Any]:
+        """See :class:`..family.TextEncoder`."""
+        clips = {"text_encoder": self.clips[0].module, "text_encoder_2": self.clips[1].module}
+        return clips if self.t5 is None else {**clips, "text_encoder_3": self.t5.module}
+
+    def forget(self) -> None:
+        """See :class:`..family.TextEncoder`."""
+        for encoder in (*self.clips, self.t5):
+            if encoder is not None:
+                encoder.forget()
 
     def text(self, prompts: Sequence[str], negative: str | None, guidance_scale: float) -> Text:
         """See :class:`..family.TextEncoder`."""

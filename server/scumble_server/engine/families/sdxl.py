@@ -60,6 +60,15 @@ class TwoEncoders:
     def __init__(self, first: PromptEncoder, second: PromptEncoder) -> None:
         self.encoders = (first, second)
 
+    def modules(self) -> dict[str, Any]:
+        """See :class:`..family.TextEncoder`."""
+        return {"text_encoder": self.encoders[0].module, "text_encoder_2": self.encoders[1].module}
+
+    def forget(self) -> None:
+        """See :class:`..family.TextEncoder`."""
+        for encoder in self.encoders:
+            encoder.forget()
+
     def text(self, prompts: Sequence[str], negative: str | None, guidance_scale: float) -> Text:
         """See :class:`..family.TextEncoder`."""
         every = [*prompts] if negative is None else [*prompts, negative]

@@ -18,8 +18,8 @@ __all__ = ["UNet", "UNetControlNet", "without_embedding"]
 class UNet:
     """A diffusers UNet2DConditionModel; see :class:`..family.FamilyNetwork`."""
 
+    component = "unet"
     patch = 1
-    can_tile = True
 
     def __init__(self, module: Any) -> None:
         self.module = module

@@ -1,0 +1,106 @@
+"""Which LoRAs a model carries: added to its weights, and taken back to the bit when another job wants others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
+from torch import Tensor
+
+from ...models.entries import LoraEntry
+from .names import targets_of
+from .reading import Layer, read_layers
+
+if TYPE_CHECKING:
+    from ..family import LoadedModel
+
+__all__ = ["Changes", "Wanted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """LoRA number ``position`` of a job."""
+
+    entry: LoraEntry
+    weight: float
+    position: int
+
+
+class Changes:
+    """Of one model. What its weights were before lies in the computer's memory while LoRAs are on."""
+
+    def __init__(self) -> None:
+        self._now: tuple[tuple[object, ...], ...] = ()
+        self._before: dict[int, tuple[Tensor, Tensor]] = {}  # weights and what they were, by the former's identity
+
+    def make(self, model: LoadedModel, wanted: Sequence[Wanted]) -> bool:
+        """From now on the model is with these LoRAs and no others. Whether anything had to be done for it.
+
+        Raises ScumbleError MODEL_INVALID or MODEL_MISMATCH about the LoRA that can't be used; then the model has none.
+        """
+        acting = [one for one in wanted if one.weight != 0.0]
+        key = tuple((*_version(one), one.weight) for one in acting)
+        if key == self._now:
+            return False
+        self._take_back()
+        model.prompt_encoder.forget()
+        try:
+            self._add(model, acting)
+        except BaseException:
+            self._take_back()
+            raise
+        self._now = key
+        return True
+
+    @torch.inference_mode()
+    def _add(self, model: LoadedModel, wanted: Sequence[Wanted]) -> None:
+        targets = targets_of(model.components) if wanted else {}
+        for one in wanted:
+            with _about(one):
+                layers = read_layers(one.entry.path, one.entry.name, targets)
+            for layer in layers:
+                self._add_layer(layer, one)
+
+    def _add_layer(self, layer: Layer, one: Wanted) -> None:
+        try:
+            added = layer.added()
+        except (ValueError, RuntimeError, KeyError) as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise _refused(one, ErrorCode.MODEL_MISMATCH, f"{one.entry.name} doesn't fit: {error}") from error
+        for weight, change in added:
+            if id(weight) not in self._before:
+                self._before[id(weight)] = weight, weight.detach().to("cpu", copy=True)
+            weight.copy_((weight.float() + one.weight * change).to(weight.dtype))
+
+    @torch.inference_mode()
+    def _take_back(self) -> None:
+        for weight, before in self._before.values():
+            weight.copy_(before)
+        self._before.clear()
+        self._now = ()
+
+
+@contextmanager
+def _about(one: Wanted) -> Iterator[None]:
+    """Says which of the job's LoRAs an error is about."""
+    try:
+        yield
+    except ScumbleError as error:
+        raise _refused(one, error.code, error.info.message) from error
+
+
+def _version(one: Wanted) -> tuple[object, ...]:
+    """Changes when its file does. A file that is gone is found out when it is read."""
+    path = one.entry.path
+    status = path.stat() if path.exists() else None
+    return (path, status and status.st_mtime_ns, status and status.st_size)
+
+
+def _refused(one: Wanted, code: ErrorCode, message: str) -> ScumbleError:
+    remedy = Remedy("Remove the LoRA", RemedyAction.REMOVE_LORA, str(one.position))
+    return ScumbleError(code, message, field=f"job.loras[{one.position}].model", remedy=remedy)
