@@ -18,6 +18,7 @@ COMMANDS = {
     "models": "list the models the server can use",
     "download": "fetch, import, verify and delete models",
     "generate": "make images from depth and normal files, without Blender",
+    "upscale": "make pictures larger: by resampling, by a network, or with detail painted anew",
     "sheet": "make comparison sheets: seeds, steps, words, ... side by side",
     "doctor": "say what device, memory, models and problems there are",
     "build-addon": "build the Blender extension zip",

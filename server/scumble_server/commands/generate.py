@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from scumble_shared.job import CONTROL_KINDS, SAMPLERS, GenerateJob
+from scumble_shared.job import CONTROL_KINDS, SAMPLERS, TILINGS, GenerateJob
 from scumble_shared.tensor import AnyArray
 
 from ..buffers.convert import DEPTH_KINDS, NORMAL_SPACES
@@ -20,7 +20,7 @@ from .generate_job import DEFAULT_FOV, made_of
 from .generate_runner import Finished, LocalRunner, Runner, remote_runner
 from .generate_words import add_word_arguments
 
-__all__ = ["add_arguments", "free_path", "generate", "run", "with_runner", "write_picture"]
+__all__ = ["add_arguments", "add_where", "free_path", "generate", "run", "with_runner", "write_picture"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,12 +32,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--guidance-scale", type=float, metavar="G", help="default: the model's")
     what.add_argument("--sampler", choices=SAMPLERS, help="default: the model's")
     what.add_argument("--seed", type=int, help="default: a random one, told in the file")
+    what.add_argument("--tiling", choices=TILINGS[1:], default="", help="go on where it began: in these directions")
     what.add_argument("--count", type=int, default=1, help="pictures, with seeds SEED, SEED+1, ... (default 1)")
     _add_geometry(parser.add_argument_group("geometry"))
     start = parser.add_argument_group("a picture to start from")
     start.add_argument("--init-image", type=Path, metavar="FILE")
     start.add_argument("--mask", type=Path, metavar="FILE", help="white is repainted")
     start.add_argument("--denoising-strength", type=float, metavar="S", help="0 keeps the picture, 1 ignores it")
+    add_where(parser)
+
+
+def add_where(parser: argparse.ArgumentParser) -> None:
+    """Where pictures go, and where they are made."""
     where = parser.add_argument_group("where")
     where.add_argument(
         "--output", type=Path, default=Path(), metavar="DIR", help="folder of the PNG files (default: .)"

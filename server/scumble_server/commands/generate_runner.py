@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from scumble_shared.client import Arrived
-from scumble_shared.job import GenerateJob
+from scumble_shared.job import GenerateJob, UpscaleJob
 from scumble_shared.messages import Capabilities, Progress
 from scumble_shared.runtime import read_records
 from scumble_shared.tensor import AnyArray, Digest
@@ -25,7 +25,7 @@ __all__ = ["Finished", "LocalRunner", "RemoteRunner", "Runner", "remote_runner"]
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """images: uint8 H x W x 3, in the order of the batch. provenance: JSON text."""
+    """images: uint8 H x W x 3, in the order of the batch; of an UpscaleJob as that has it. provenance: JSON text."""
 
     images: tuple[AnyArray, ...]
     provenance: str
@@ -34,7 +34,7 @@ class Finished:
 class Runner(Protocol):
     def capabilities(self) -> Capabilities: ...
 
-    def run(self, job: GenerateJob, tensors: Mapping[Digest, AnyArray]) -> Finished:
+    def run(self, job: GenerateJob | UpscaleJob, tensors: Mapping[Digest, AnyArray]) -> Finished:
         """Shows progress on standard error. Raises ScumbleError."""
 
 
@@ -69,7 +69,7 @@ class LocalRunner:
     def capabilities(self) -> Capabilities:
         return self._executor.capabilities()
 
-    def run(self, job: GenerateJob, tensors: Mapping[Digest, AnyArray]) -> Finished:
+    def run(self, job: GenerateJob | UpscaleJob, tensors: Mapping[Digest, AnyArray]) -> Finished:
         hooks = _TerminalHooks()
         begin = time.perf_counter()
         output = self._executor.run(job, tensors, hooks)
@@ -86,7 +86,7 @@ class RemoteRunner:
     def capabilities(self) -> Capabilities:
         return self._client.capabilities
 
-    def run(self, job: GenerateJob, tensors: Mapping[Digest, AnyArray]) -> Finished:
+    def run(self, job: GenerateJob | UpscaleJob, tensors: Mapping[Digest, AnyArray]) -> Finished:
         hooks = _TerminalHooks()
 
         def heard(arrived: Arrived) -> None:
@@ -109,5 +109,6 @@ def remote_runner(url: str, token: str = "", fingerprint: str = "") -> Iterator[
         yield RemoteRunner(client)
 
 
-def _images(tensors: Mapping[str, AnyArray], job: GenerateJob) -> tuple[AnyArray, ...]:
-    return tuple(tensors[f"image/{index}"] for index in range(job.batch_size))
+def _images(tensors: Mapping[str, AnyArray], job: GenerateJob | UpscaleJob) -> tuple[AnyArray, ...]:
+    count = job.batch_size if isinstance(job, GenerateJob) else 1
+    return tuple(tensors[f"image/{index}"] for index in range(count))
