@@ -6,10 +6,11 @@ the same offer is kept here.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 
 from scumble_shared.job import BUILT_IN_ESTIMATOR, DEFAULT_MODEL, SAMPLERS
-from scumble_shared.messages import Capabilities, MapEstimatorInfo, ModelInfo
+from scumble_shared.messages import Capabilities, LoraInfo, MapEstimatorInfo, ModelInfo
 
 from .state import session
 
@@ -17,6 +18,8 @@ __all__ = [
     "control_kinds_of",
     "estimator_items",
     "estimator_of",
+    "fitting_lora_items",
+    "lora_info",
     "model_info",
     "model_items",
     "model_of",
@@ -86,15 +89,39 @@ def model_info(capabilities: Capabilities, model_id: str) -> ModelInfo | None:
     return next((model for model in capabilities.models if model.id == model_id), None)
 
 
-def settings_of_model(model_id: str) -> dict[str, object]:
-    """Values of settings that suit a model; empty for an unknown one."""
+def lora_info(capabilities: Capabilities, lora_id: str) -> LoraInfo | None:
+    return next((lora for lora in capabilities.loras if lora.id == lora_id), None)
+
+
+def fitting_lora_items(operator: object, context: object) -> tuple[EnumItem, ...]:
+    """The server's LoRAs for the scene's model."""
+    scene = getattr(context, "scene", None)
+    capabilities = session().capabilities
+    info = None if scene is None else model_info(capabilities, scene.scumble.model_id)
+    return () if info is None else _lora_items(capabilities.loras, info.family)
+
+
+@cache
+def _lora_items(loras: tuple[LoraInfo, ...], family: str) -> tuple[EnumItem, ...]:
+    fitting = [lora for lora in loras if lora.family == family]
+    return tuple(
+        (lora.id, lora.name, "Made for few steps" if lora.sampler else f"For {family} models", "NONE", index)
+        for index, lora in enumerate(fitting)
+    )
+
+
+def settings_of_model(model_id: str, lora_ids: Iterable[str] = ()) -> dict[str, object]:
+    """Values of settings that suit a model; empty for an unknown one. lora_ids: on top; the first one that saves steps
+    decides how many there are."""
     info = model_info(session().capabilities, model_id)
     if info is None:
         return {}
+    loras = (lora_info(session().capabilities, lora_id) for lora_id in lora_ids)
+    way = next((lora for lora in loras if lora is not None and lora.sampler and lora.family == info.family), info)
     return {
-        "sampler": info.sampler,
-        "num_inference_steps": info.num_inference_steps,
-        "guidance_scale": info.guidance_scale,
+        "sampler": way.sampler,
+        "num_inference_steps": way.num_inference_steps,
+        "guidance_scale": way.guidance_scale,
         "width": info.width,
         "height": info.height,
     }

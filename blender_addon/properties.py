@@ -9,7 +9,15 @@ from scumble_shared.limits import DEFAULT_LIMITS
 from .choices import estimator_items, estimator_of, model_items, model_of
 from .suited import add_suited_properties, follow_the_model
 
-__all__ = ["RESULT_ACTIONS", "SCUMBLE_PG_control", "SCUMBLE_PG_live", "SCUMBLE_PG_settings", "register", "unregister"]
+__all__ = [
+    "RESULT_ACTIONS",
+    "SCUMBLE_PG_control",
+    "SCUMBLE_PG_live",
+    "SCUMBLE_PG_lora",
+    "SCUMBLE_PG_settings",
+    "register",
+    "unregister",
+]
 
 SOURCES = (
     ("VIEWPORT", "Viewport", "What the 3D viewport looks at", "VIEW3D", 0),
@@ -71,6 +79,22 @@ def _get_estimator(settings: SCUMBLE_PG_settings) -> int:
 
 def _set_estimator(settings: SCUMBLE_PG_settings, value: int) -> None:
     settings.map_estimator_id = estimator_items(settings, None)[value][0]
+
+
+class SCUMBLE_PG_lora(bpy.types.PropertyGroup):
+    """One LoRA; see ``scumble_shared.job.Lora``."""
+
+    enabled: bpy.props.BoolProperty(name="Use", description="Let this LoRA act", default=True)
+    lora_id: bpy.props.StringProperty(name="LoRA", description="Id of the LoRA")
+    weight: bpy.props.FloatProperty(
+        name="Weight",
+        description="1 is as it was trained, less than 0 is away from it",
+        default=1.0,
+        min=-10.0,
+        max=10.0,
+        soft_min=0.0,
+        soft_max=2.0,
+    )
 
 
 class SCUMBLE_PG_control(bpy.types.PropertyGroup):
@@ -218,6 +242,7 @@ class SCUMBLE_PG_settings(bpy.types.PropertyGroup):
         name="Lock Seed", description="Keep the seed; otherwise each picture gets a new one", default=False
     )
     controls: bpy.props.CollectionProperty(type=SCUMBLE_PG_control)
+    loras: bpy.props.CollectionProperty(type=SCUMBLE_PG_lora)
     use_default_controls: bpy.props.BoolProperty(
         name="Default Controls",
         description="Depth and normal, where the model has them, until you add controls yourself",
@@ -276,7 +301,7 @@ class SCUMBLE_PG_settings(bpy.types.PropertyGroup):
 
 add_suited_properties(SCUMBLE_PG_settings)
 
-CLASSES = (SCUMBLE_PG_control, SCUMBLE_PG_live, SCUMBLE_PG_settings)
+CLASSES = (SCUMBLE_PG_control, SCUMBLE_PG_lora, SCUMBLE_PG_live, SCUMBLE_PG_settings)
 _register_classes, _unregister_classes = bpy.utils.register_classes_factory(CLASSES)
 
 

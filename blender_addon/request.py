@@ -16,6 +16,7 @@ from scumble_shared.job import (
     Control,
     ControlImagesJob,
     GenerateJob,
+    Lora,
     MeshRef,
     ProjectJob,
     View,
@@ -45,6 +46,7 @@ __all__ = [
     "controls_of",
     "generation",
     "keep_of",
+    "loras_of",
     "maps_of",
     "texture",
     "viewport",
@@ -92,6 +94,7 @@ def generation(
         seed=settings.seed,
         controls=controls_of(settings, control_kinds_of(capabilities, model)),
         view=view,
+        loras=loras_of(settings),
     )
     job = replace(job, **{**overrides, "width": view.camera.width, "height": view.camera.height})
     return Request(job if as_written else with_final_words(job), tensors, _target(scene, source, actions, frame))
@@ -223,6 +226,11 @@ def controls_of(settings: SCUMBLE_PG_settings, offered: Iterable[str]) -> tuple[
     if not settings.controls and settings.use_default_controls:
         return tuple(Control(kind) for kind in ("depth", "normal") if kind in offered)
     return tuple(_control(control) for control in settings.controls if control.enabled)
+
+
+def loras_of(settings: SCUMBLE_PG_settings) -> tuple[Lora, ...]:
+    """The scene's list of LoRAs as a job has them; the prompt may name more."""
+    return tuple(Lora(lora.lora_id, lora.weight) for lora in settings.loras if lora.enabled and lora.lora_id)
 
 
 def maps_of(settings: SCUMBLE_PG_settings) -> dict[str, Any]:

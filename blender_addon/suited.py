@@ -31,7 +31,8 @@ def follow_the_model(settings: bpy.types.PropertyGroup) -> None:
 
 
 def add_suited_properties(group: type[bpy.types.PropertyGroup]) -> None:
-    """Declare the properties on a property group that has ``model_id``; call it before the group is registered."""
+    """Declare the properties on a property group that has ``model_id`` and ``loras``; call it before the group is
+    registered."""
     side = {"min": 1, "max": DEFAULT_LIMITS.generate_side, "step": 64, "subtype": "PIXEL"}
     _add(group, "width", bpy.props.IntProperty, name="Width", **side)
     _add(group, "height", bpy.props.IntProperty, name="Height", **side)
@@ -84,4 +85,5 @@ def _own(name: str) -> str:
 def _value(settings: bpy.types.PropertyGroup, name: str) -> Any:
     if settings.is_property_set(_own(name)):
         return getattr(settings, _own(name))
-    return settings_of_model(settings.model_id).get(name, DEFAULTS[name])
+    loras = [lora.lora_id for lora in settings.loras if lora.enabled and lora.weight]
+    return settings_of_model(settings.model_id, loras).get(name, DEFAULTS[name])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import bpy
 from scumble_shared.job import Control
 
-from ..request import controls_of
+from ..request import controls_of, loras_of
 
 __all__ = ["Place", "Watch", "find_place", "place_key", "settings_key", "why_paused"]
 
@@ -102,7 +102,15 @@ def settings_key(scene: bpy.types.Scene) -> tuple[object, ...]:
     settings, render = scene.scumble, scene.render
     camera = tuple(getattr(render, name) for name in CAMERA_SETTINGS) if settings.source == "CAMERA" else ()
     controls: tuple[Control, ...] = controls_of(settings, ("depth", "normal"))
-    return (scene.session_uid, settings.live.noise, *(getattr(settings, name) for name in SETTINGS), controls, camera)
+    loras = loras_of(settings)
+    return (
+        scene.session_uid,
+        settings.live.noise,
+        *(getattr(settings, name) for name in SETTINGS),
+        controls,
+        loras,
+        camera,
+    )
 
 
 def why_paused() -> str:

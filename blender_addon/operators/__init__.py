@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 
-from . import connection, controls, example, generate, live, remedies, result
+from . import connection, controls, example, generate, live, loras, remedies, result
 
 __all__ = ["register", "unregister"]
 
@@ -12,6 +12,7 @@ CLASSES = (
     *connection.CLASSES,
     *generate.CLASSES,
     *controls.CLASSES,
+    *loras.CLASSES,
     *result.CLASSES,
     *live.CLASSES,
     *remedies.CLASSES,

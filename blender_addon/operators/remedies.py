@@ -90,7 +90,7 @@ class SCUMBLE_OT_remove_job_control(bpy.types.Operator):
 
 
 class SCUMBLE_OT_remove_lora(bpy.types.Operator):
-    """Take the LoRA that can't be used out of the prompt"""
+    """Generate without the LoRA that can't be used"""
 
     bl_idname = "scumble.remove_lora"
     bl_label = "Remove LoRA"
@@ -100,10 +100,14 @@ class SCUMBLE_OT_remove_lora(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         settings = context.scene.scumble
-        plain, tags = take_loras(settings.prompt)
+        used = [lora for lora in settings.loras if lora.enabled and lora.lora_id]
         index = int(self.index) if self.index.isdecimal() else 0
-        left = [tag.lora for number, tag in enumerate(tags) if number != index]
-        settings.prompt = with_loras(plain, left)
+        if index < len(used):
+            used[index].enabled = False
+        else:  # those that the prompt names come after those of the list
+            plain, tags = take_loras(settings.prompt)
+            left = [tag.lora for number, tag in enumerate(tags) if number != index - len(used)]
+            settings.prompt = with_loras(plain, left)
         session().report(None)
         return {"FINISHED"}
 

@@ -101,6 +101,7 @@ class SCUMBLE_OT_restore_settings(bpy.types.Operator):
         settings.model_id = job.model
         settings.lock_seed = True
         settings.prompt = with_loras(escaped(job.prompt), job.loras)
+        settings.loras.clear()
         settings.negative_prompt = escaped(job.negative_prompt)
         context.scene.scumble_prompting.styles = ""
         for name in ("batch_size", "sampler", "num_inference_steps", "guidance_scale", "seed"):

@@ -11,7 +11,7 @@ from scumble_shared.library import LibraryJob
 
 from ..apply import overlay
 from ..apply.icons import control_icon
-from ..choices import control_kinds_of
+from ..choices import control_kinds_of, lora_info, model_info
 from ..jobs import JobRecord
 from ..operators.remedies import REMEDY_OPERATORS
 from ..preferences import preferences
@@ -110,6 +110,30 @@ class SCUMBLE_PT_controls(SidebarPanel, bpy.types.Panel):
         row.operator("scumble.control_images", icon="HIDE_OFF")
 
 
+class SCUMBLE_PT_loras(SidebarPanel, bpy.types.Panel):
+    bl_label = "LoRAs"
+    bl_parent_id = "SCUMBLE_PT_main"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, settings = self.layout, context.scene.scumble
+        capabilities = session().capabilities
+        model = model_info(capabilities, settings.model_id)
+        for index, lora in enumerate(settings.loras):
+            info = lora_info(capabilities, lora.lora_id)
+            fits = model is None or (info is not None and info.family == model.family)
+            row = layout.row(align=True)
+            row.prop(lora, "enabled", text="")
+            name = row.row(align=True)
+            name.alert = not fits
+            name.label(text=info.name if info else lora.lora_id, icon="NONE" if fits else "ERROR")
+            weight = row.row(align=True)
+            weight.active = lora.enabled
+            weight.prop(lora, "weight", text="")
+            row.operator("scumble.lora_remove", text="", icon="X").index = index
+        layout.operator_menu_enum("scumble.lora_add", "lora_id", icon="ADD")
+
+
 class SCUMBLE_PT_result(SidebarPanel, bpy.types.Panel):
     bl_label = "Result"
     bl_parent_id = "SCUMBLE_PT_main"
@@ -206,4 +230,11 @@ def draw_text(layout: bpy.types.UILayout, text: str, icon: str) -> None:
         column.label(text=line, icon=icon if number == 0 else "BLANK1")
 
 
-CLASSES = (SCUMBLE_PT_presets, SCUMBLE_PT_main, SCUMBLE_PT_image, SCUMBLE_PT_controls, SCUMBLE_PT_result)
+CLASSES = (
+    SCUMBLE_PT_presets,
+    SCUMBLE_PT_main,
+    SCUMBLE_PT_image,
+    SCUMBLE_PT_controls,
+    SCUMBLE_PT_loras,
+    SCUMBLE_PT_result,
+)

@@ -28,6 +28,7 @@ def take_job(scene: bpy.types.Scene, job: GenerateJob, capabilities: Capabilitie
     """
     settings, notes = scene.scumble, []
     settings.prompt = with_loras(escaped(job.prompt), job.loras)
+    settings.loras.clear()
     settings.negative_prompt = escaped(job.negative_prompt)
     set_names(scene, ())
     models = {model.id for model in capabilities.models}

@@ -13,7 +13,7 @@ from scumble_shared.job import GenerateJob
 
 from ..apply.materials import editable_object
 from ..jobs import Target
-from ..request import SEED_LIMIT, Request, maps_of
+from ..request import SEED_LIMIT, Request, loras_of, maps_of
 from .material import About
 
 __all__ = ["seamless"]
@@ -52,6 +52,7 @@ def seamless(context: bpy.types.Context, objects: Sequence[bpy.types.Object], **
         guidance_scale=settings.guidance_scale,
         seed=settings.seed,
         tiling=own.tiling,
+        loras=loras_of(settings),
         **maps_of(settings),
     )
     about = About(tuple(thing.session_uid for thing in surfaces), **chosen)

@@ -22,7 +22,7 @@ from ..capture.tiles import udim_tiles
 from ..choices import control_kinds_of
 from ..connection.addressing import stand_in
 from ..jobs import MeshTarget, Target
-from ..request import SEED_LIMIT, Request, controls_of, keep_of, maps_of
+from ..request import SEED_LIMIT, Request, controls_of, keep_of, loras_of, maps_of
 from ..words import with_final_words, written
 from .planning import Plan, Wish
 from .properties import UNSEEN, SCUMBLE_PG_around
@@ -145,6 +145,7 @@ def _job(settings: Any, own: SCUMBLE_PG_around, capabilities: Capabilities, over
         refine_strength=own.refine_strength,
         refine_scale=own.refine_scale,
         bit_depth=int(settings.bit_depth),
+        loras=loras_of(settings),
         **maps_of(settings),
     )
     return with_final_words(replace(job, **overrides))

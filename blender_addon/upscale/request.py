@@ -13,7 +13,7 @@ from scumble_shared.job import Control, UpscaleJob
 from ..choices import control_kinds_of
 from ..connection.addressing import stand_in
 from ..jobs import Target
-from ..request import SEED_LIMIT, Request
+from ..request import SEED_LIMIT, Request, loras_of
 from ..state import session
 from .pixels import image_pixels
 from .properties import TILING_OF, method_and_upscaler
@@ -58,6 +58,7 @@ def enlarging(context: bpy.types.Context, image: bpy.types.Image, **overrides: A
         denoising_strength=own.strength,
         controls=(Control("tile"),) if tile and method == "diffusion" else (),
         tiling=TILING_OF[own.tiling],
+        loras=loras_of(settings) if method == "diffusion" else (),
     )
     target = Target(context.scene.session_uid, about=About(image.session_uid, in_materials))
     return Request(replace(job, **overrides), {name: pixels}, target)

@@ -83,7 +83,8 @@ def test_every_property_and_operator_the_panels_name_exists(extension, panels):
     settings = bpy.context.scene.scumble.bl_rna.properties.keys()
     control = importlib.import_module(f"{MODULE}.properties").SCUMBLE_PG_control.bl_rna.properties.keys()
     live = bpy.context.scene.scumble.live.bl_rna.properties.keys()
-    known = {"settings": settings, "control": control, "live": live}
+    lora = importlib.import_module(f"{MODULE}.properties").SCUMBLE_PG_lora.bl_rna.properties.keys()
+    known = {"settings": settings, "control": control, "live": live, "lora": lora}
     for call in ast.walk(ast.parse(source)):
         if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.args):
             continue
