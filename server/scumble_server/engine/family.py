@@ -91,7 +91,7 @@ class LoadedModel:
 
     vae: diffusers AutoencoderKL. scheduler_config: the noise schedule it was trained on. colours: of latents, for
     previews; None if the decoder is cheap enough itself. preview_vae: diffusers AutoencoderTiny, if there is one.
-    graphs: steps recorded on its device; see :mod:`.fast.engage`.
+    graphs, compiler: what makes it quicker on its device; see :mod:`.fast.engage`.
     """
 
     entry: ModelEntry
@@ -103,6 +103,7 @@ class LoadedModel:
     colours: LatentColours | None
     preview_vae: Any = None
     graphs: Graphs | None = None
+    compiler: Any = None
 
     @property
     def unet(self) -> Any:

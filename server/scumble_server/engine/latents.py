@@ -11,6 +11,7 @@ from scumble_shared.tensor import AnyArray
 
 from ..upscaling.windows import Blend, cover
 from .family import LoadedModel
+from .fast.decoding import decoded
 from .seamless import tiling_now
 
 __all__ = ["colours", "decode", "draw", "encode", "generators_for", "moments", "unscaled"]
@@ -77,21 +78,24 @@ def decode(model: LoadedModel, latents: torch.Tensor, bits: int = 8) -> list[Any
 
 
 def _decode_one(model: LoadedModel, latent: torch.Tensor, bits: int) -> AnyArray:
-    fractions = colours(model, latent)[0].permute(1, 2, 0).cpu().numpy()
-    image: AnyArray = (fractions * (2**bits - 1)).round().astype(f"uint{bits}")
+    fractions = colours(model, latent)[0].permute(1, 2, 0)
+    if bits == 8:  # made on the device, since less is to be sent then
+        small: AnyArray = (fractions * 255.0).round().to(torch.uint8).contiguous().cpu().numpy()
+        return small
+    image: AnyArray = (fractions.cpu().numpy() * (2**bits - 1)).round().astype(f"uint{bits}")
     return image
 
 
 @torch.inference_mode()
 def colours(model: LoadedModel, latent: torch.Tensor) -> torch.Tensor:
     """A single latent, 1 x C x h x w, as float32 1 x 3 x H x W in 0 to 1. Raises as :func:`decode` does."""
-    _check_finite(latent)
     vae = model.vae
     scaled = unscaled(vae, latent)
     try:
-        pixels = vae.decode(scaled.to(vae.dtype), return_dict=False)[0].float()
+        pixels = decoded(model, vae, scaled.to(vae.dtype)).float()
     except torch.OutOfMemoryError:
         pixels = _decoded_in_windows(vae, scaled)
+    _check_finite(latent)  # not before, since on a GPU it waits for all that was asked for until then
     if not bool(torch.isfinite(pixels).all()) and vae.dtype != torch.float32:
         # Some checkpoints' decoders overflow in half precision; the cure is to decode in full.
         dtype = vae.dtype

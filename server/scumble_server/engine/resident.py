@@ -19,6 +19,7 @@ from .cache import Cache
 from .device import Device
 from .families import family_of
 from .family import LoadedControlNet, LoadedModel
+from .fast.engage import accelerate, accelerate_controlnet
 from .lora import Changes, Wanted
 from .marigold import Marigold, load_marigold
 
@@ -45,8 +46,9 @@ class _Held(Generic[Loaded]):
 class ResidentModels:
     """Known by their paths, since an id may stand for another model after the folders were looked through again."""
 
-    def __init__(self, device: Device) -> None:
-        self._device = device
+    def __init__(self, device: Device, compiles: bool = False) -> None:
+        """compiles: kernels are made for models on CUDA, in the background."""
+        self._device, self._compiles = device, compiles
         self._models: Cache[Path, _Held[LoadedModel]] = Cache(MODELS_KEPT, _release)
         self._controlnets: Cache[tuple[Path, Path], _Held[LoadedControlNet]] = Cache(CONTROLNETS_KEPT, _release)
         self._upscalers: Cache[Path, _Held[Network]] = Cache(UPSCALERS_KEPT, _release)
@@ -63,7 +65,9 @@ class ResidentModels:
             hooks.progress("loading")
             self._controlnets.clear()
             with _leased(entry.path, "job.model") as stack:
-                return _Held(family_of(entry.family).load_model(entry, self._device), stack.pop_all())
+                loaded = family_of(entry.family).load_model(entry, self._device)
+                accelerate(loaded, self._compiles)
+                return _Held(loaded, stack.pop_all())
 
         held = self._models.get(entry.path, load)
         held.changes.make(held.loaded, loras)
@@ -83,6 +87,7 @@ class ResidentModels:
                 except ScumbleError as error:
                     remedy = Remedy("Remove this control", RemedyAction.REMOVE_CONTROL, str(position))
                     raise ScumbleError.from_info(replace(error.info, field=field, remedy=remedy)) from error
+                accelerate_controlnet(loaded, self._device)
                 return _Held(loaded, stack.pop_all())
 
         return self._controlnets.get((model.entry.path, entry.path), load).loaded

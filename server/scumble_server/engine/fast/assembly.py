@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..denoise import Residuals, Step
 from ..extensions.controls import Controls
+from .compiling import Compiler
 from .graphs import Graphs
 from .joint import Joint, Plan
 from .saving import EVERYTHING, Saving, Work
@@ -32,8 +33,9 @@ class _Kept:
 class Assembly:
     """Implements :class:`..denoise.Network` for one run of the loop, ControlNets included.
 
-    timesteps: of the run; copied to the device once, since a single one copied in a step is waited for. graphs: None
-    does all plainly. variant: what else the network's doing depends on, asked before each step; None if nothing does.
+    timesteps: of the run; copied to the device once, since a single one copied in a step is waited for. graphs,
+    compiler: None does without. variant: what else the network's doing depends on, asked before each step; None if
+    nothing does.
     """
 
     def __init__(
@@ -43,10 +45,11 @@ class Assembly:
         timesteps: Tensor,
         saving: Saving,
         graphs: Graphs | None = None,
+        compiler: Compiler | None = None,
         variant: Callable[[], Hashable] | None = None,
     ) -> None:
         self._joint, self._controls, self._saving = joint, controls, saving
-        self._graphs, self._variant = graphs, variant
+        self._graphs, self._compiler, self._variant = graphs, compiler, variant
         self._timesteps = timesteps.to(joint.device)
         self._strengths: dict[tuple[int, int], tuple[float, Tensor]] = {}
         self._kept: dict[tuple[int | None, int | None], _Kept] = {}
@@ -93,8 +96,13 @@ class Assembly:
         guidance = step.guidance_scale if self._joint.network.embeds_guidance else None
         plan = Plan(work, acting if work.controls else (), self._saves, guidance, variant)
         given = self._given(step, appended, plan, kept)
-        compute = partial(self._joint, like=step, plan=plan)
-        return compute(given) if self._graphs is None else self._graphs.run((self._joint.key, plan), compute, given)
+        compiler, joint = self._compiler, self._joint
+        if compiler is not None:
+            joint = compiler.best(joint, given, step, plan)
+        compute = partial(joint, like=step, plan=plan)
+        if self._graphs is None:
+            return compute(given)
+        return self._graphs.run((joint.key, plan), compute, given, compiler is None or not compiler.is_busy)
 
     def _given(self, step: Step, appended: Sequence[Tensor], plan: Plan, kept: _Kept | None) -> Given:
         shown = [run.shown(step) for run in self._controls.runs] if plan.work.controls else []

@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..denoise import Extension, Network
+from ..device import Device
 from ..extensions.controls import Controls
-from ..family import LoadedModel
+from ..family import LoadedControlNet, LoadedModel
 from ..seamless import tiling_now
 from .assembly import Assembly
+from .attention import fuse_projections
+from .compiling import Compiler, can_compile
 from .graphs import Graphs, captured
 from .joint import Joint
 from .pace import Pace
 from .saving import SAVINGS, Saving
 
-__all__ = ["Engaged", "engage"]
+__all__ = ["Engaged", "accelerate", "accelerate_controlnet", "engage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ def engage(
             return Engaged(model.network, [controls])
         return Engaged(_assembly(model, controls, timesteps, saving, None, variant), [])
     # What a tiling job does to convolutions is undone after it; a graph of it would not be used again.
-    graphs = None if tiling_now() else _graphs(model)
+    graphs = None if tiling_now() else model.graphs
     return Engaged(_assembly(model, controls, timesteps, saving, graphs, variant), [Pace()])
 
 
@@ -59,10 +62,20 @@ def _assembly(
     variant: Callable[[], Hashable] | None,
 ) -> Assembly:
     joint = Joint.of(model.network, controls.runs, model.device.torch_device)
-    return Assembly(joint, controls, timesteps, saving, graphs, variant)
+    return Assembly(joint, controls, timesteps, saving, graphs, None if graphs is None else model.compiler, variant)
 
 
-def _graphs(model: LoadedModel) -> Graphs:
-    if model.graphs is None:
-        model.graphs = captured(model.device.torch_device)
-    return model.graphs
+def accelerate_controlnet(controlnet: LoadedControlNet, device: Device) -> None:
+    """Prepare a ControlNet, likewise."""
+    if device.torch_device.type == "cuda":
+        fuse_projections(controlnet.net)
+
+
+def accelerate(model: LoadedModel, compiles: bool) -> None:
+    """Prepare a model that was loaded for CUDA: a place for its graphs; and, if it ``compiles`` and there is what makes
+    kernels, somebody who does so in the background."""
+    if model.device.torch_device.type != "cuda":
+        return
+    fuse_projections(model.network.module)
+    model.graphs = captured(model.device.torch_device)
+    model.compiler = Compiler() if compiles and can_compile() else None

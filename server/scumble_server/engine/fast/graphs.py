@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
-from .tensors import Given, Made, flat, mapped
+from .tensors import flat, mapped
 
-__all__ = ["Compute", "Graphs", "Recording", "captured"]
+__all__ = ["Graphs", "Recording", "bind", "captured", "weights_of"]
 
 logger = logging.getLogger(__name__)
 
-Compute = Callable[[Given], Made]
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 SHARE_OF_MEMORY = 0.25
 """Part of a device's memory that recordings may take; beyond it all go, and are made anew as they are wanted."""
+
+_weights: WeakKeyDictionary[Any, list[Tensor]] = WeakKeyDictionary()
 
 
 class Recording(Protocol):
@@ -27,19 +31,20 @@ class Recording(Protocol):
     @property
     def taken(self) -> int: ...
 
-    def replay(self, given: Given) -> Made:
+    def replay(self, given: Any) -> Any:
         """What the recorded work makes of tensors of the same shapes. The result is the caller's."""
         ...
 
 
-Record = Callable[[Compute, Given], Recording]
+Record = Callable[[Callable[[Any], Any], Any], Recording]
 
 
 class Graphs:
-    """Recordings by key. record: makes them. budget: bytes.
+    """Recordings by key, of functions from tensors to tensors (:mod:`.tensors`). record: makes them. budget: bytes.
 
     Work is done plainly the first time, which also brings whatever it needs into being, and recorded the second time:
-    most jobs have more than one step, and what is asked for once isn't worth it.
+    most jobs have more than one step, and what is asked for once isn't worth it. What can't be recorded, or takes more
+    memory than there is, goes on being done plainly.
     """
 
     def __init__(self, record: Record, budget: int) -> None:
@@ -48,41 +53,45 @@ class Graphs:
         self._refused: set[Hashable] = set()
         self._recordings: dict[Hashable, Recording] = {}
 
-    def run(self, key: Hashable, compute: Compute, given: Given) -> Made:
+    def run(self, key: Hashable, compute: Callable[[Given], Made], given: Given, may_record: bool = True) -> Made:
         """key: all that decides what ``compute`` does beside the tensors' values."""
         key = (key, tuple((tensor.shape, tensor.dtype) for tensor in flat(given)))
-        recording = self._recordings.get(key)
-        if recording is None and (key in self._refused or key not in self._seen):
-            self._seen.add(key)
+        if key in self._seen and may_record and key not in self._refused and key not in self._recordings:
+            self._add(key, compute, given)
+        self._seen.add(key)
+        if key in self._recordings:
+            return self._recordings[key].replay(given)  # type: ignore[no-any-return]
+        try:
             return compute(given)
-        if recording is None:
-            recording = self._recorded(key, compute, given)
-        return compute(given) if recording is None else recording.replay(given)
+        except torch.OutOfMemoryError:
+            if not self._recordings:
+                raise
+            self.clear()
+            return compute(given)
 
     def clear(self) -> None:
+        """Give back the memory of all recordings."""
         self._recordings.clear()
-        self._seen.clear()
-        self._refused.clear()
+        torch.cuda.empty_cache()
 
     def __len__(self) -> int:
         return len(self._recordings)
 
-    def _recorded(self, key: Hashable, compute: Compute, given: Given) -> Recording | None:
-        """None if it can't be: the work then goes on plainly."""
+    def _add(self, key: Hashable, compute: Callable[[Any], Any], given: Any) -> None:
         try:
             recording = self._record(compute, given)
-        except torch.OutOfMemoryError:
-            self._recordings.clear()
-            raise
-        except RuntimeError as error:
-            # What a capture doesn't allow is told as RuntimeError by CUDA and by PyTorch alike.
+        except RuntimeError as error:  # what a capture doesn't allow, and what there is no memory for
             self._refused.add(key)
+            if isinstance(error, torch.OutOfMemoryError):
+                self.clear()
             logger.warning("a step can't be recorded as a graph and runs plainly: %s", str(error).partition("\n")[0])
-            return None
+            return
+        if recording.taken > self._budget:
+            self._refused.add(key)
+            return
         if sum(held.taken for held in self._recordings.values()) + recording.taken > self._budget:
-            self._recordings.clear()
+            self.clear()
         self._recordings[key] = recording
-        return recording
 
 
 def captured(device: torch.device) -> Graphs:
@@ -95,7 +104,7 @@ def captured(device: torch.device) -> Graphs:
 
 
 class _Captured:
-    def __init__(self, compute: Compute, given: Given, stream: torch.cuda.Stream, pool: Any) -> None:
+    def __init__(self, compute: Callable[[Any], Any], given: Any, stream: torch.cuda.Stream, pool: Any) -> None:
         device = stream.device
         before = torch.cuda.memory_reserved(device)
         self._static = mapped(given, Tensor.clone)
@@ -110,16 +119,23 @@ class _Captured:
             self._made = compute(self._static)
         self.taken = max(0, torch.cuda.memory_reserved(device) - before)
 
-    def replay(self, given: Given) -> Made:
+    def replay(self, given: Any) -> Any:
         bind(self._static, given, self._bound)
         self._graph.replay()
         return mapped(self._made, Tensor.clone)
 
 
-def bind(static: Given, given: Given, bound: list[Tensor]) -> None:
+def bind(static: object, given: object, bound: list[Tensor]) -> None:
     """Copies into ``static`` what isn't there yet: prompts and control images are the same tensors step after step.
     bound: what was copied last; kept up to date."""
     for place, (target, source) in enumerate(zip(flat(static), flat(given), strict=True)):
         if bound[place] is not source:
             target.copy_(source, non_blocking=True)
             bound[place] = source
+
+
+def weights_of(module: Any) -> list[Tensor]:
+    """A module's. Looked up once: a thousand parameters take longer to find than to ask where they are."""
+    if module not in _weights:
+        _weights[module] = list(module.parameters())
+    return _weights[module]

@@ -13,6 +13,7 @@ from ..denoise import Residuals, Step, sum_residuals
 from ..extensions.controls import ControlRun
 from ..families.unet import UNet
 from ..family import FamilyNetwork, Shown
+from .graphs import weights_of
 from .saving import Work
 from .streams import side_by_side
 from .tensors import Given, Made
@@ -56,7 +57,7 @@ class Joint:
     def of(cls, network: FamilyNetwork, runs: Sequence[ControlRun], device: torch.device) -> Joint:
         kinds = tuple(tuple(control.kind for control in run.controls) for run in runs)
         modules = [network.module, *(run.controlnet.net for run in runs)]
-        places = tuple(weight.data_ptr() for module in modules for weight in module.parameters())
+        places = tuple(weight.data_ptr() for module in modules for weight in weights_of(module))
         key = (tuple(map(id, modules)), kinds, hash(places))
         controls = [run.controlnet.run for run in runs]
         if isinstance(network, UNet) and can_be_halved(network.module):

@@ -1,4 +1,5 @@
-"""What goes into a step's work and what comes out of it, as values made of tensors and nothing else."""
+"""What goes into a step's work and what comes out of it, as values made of tensors and nothing else: dataclasses,
+tuples, tensors and None."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ GPU would get wrong.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from .graphs import Compute, Graphs, bind
-from .tensors import Given, Made, flat, mapped
+from .graphs import Graphs, bind
+from .tensors import flat, mapped
 
 __all__ = ["WaitError", "traced"]
 
@@ -53,7 +53,7 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
 class _Traced:
     taken = 0
 
-    def __init__(self, compute: Compute, given: Given) -> None:
+    def __init__(self, compute: Callable[[Any], Any], given: Any) -> None:
         self._static = mapped(given, Tensor.clone)
         self._bound = list(flat(given))
         tape = _Tape()
@@ -61,7 +61,7 @@ class _Traced:
             self._made = compute(self._static)
         self._operations = tape.operations
 
-    def replay(self, given: Given) -> Made:
+    def replay(self, given: Any) -> Any:
         bind(self._static, given, self._bound)
         now: dict[int, Tensor] = {}
 
