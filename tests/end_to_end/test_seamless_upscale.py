@@ -41,7 +41,10 @@ def part(addon):
 @pytest.fixture
 def plane(scene):
     plane = bpy.data.objects["Plane"]
-    plane.data.materials.append(bpy.data.materials.new("Old"))
+    old = bpy.data.materials.new("Old")
+    if old.node_tree is None:
+        old.use_nodes = True
+    plane.data.materials.append(old)
     bpy.ops.ed.undo_push(message="Material")
     return plane
 
