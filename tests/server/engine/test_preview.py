@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from scumble_server.engine.denoise import Step, _signal
+from scumble_server.engine.denoise import Step, signal_of
 from scumble_server.engine.extensions.preview import preview_image
+from scumble_server.engine.families import family_of
 from scumble_server.engine.families.sd15 import LATENT_TO_RGB
 from scumble_server.engine.family import LatentColours
 from scumble_server.engine.samplers import make_scheduler
+from scumble_server.models.scan import scan
+
+from .conftest import CPU
+from .tiny_families import write_tiny_vae
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -34,7 +40,7 @@ def test_a_perfect_prediction_shows_the_clean_image_at_every_step(sampler, predi
     latents = scheduler.add_noise(clean, noise, scheduler.timesteps[:1])
     for index, timestep in enumerate(scheduler.timesteps):
         scaled = scheduler.scale_model_input(latents, timestep)
-        signal = _signal(scheduler, timestep)
+        signal = signal_of(scheduler, timestep)
         truth = noise if prediction_type == "epsilon" else signal * noise - (1 - signal**2) ** 0.5 * clean
         step = Step(index, 6, timestep, signal, latents, scaled, clean, prediction_type, truth)
         assert torch.allclose(step.clean(), clean, atol=0.02)
@@ -57,6 +63,35 @@ def test_a_costly_decoder_is_replaced_by_a_linear_map(tiny):
     assert preview_image(model, latents)[0, 0].tolist() == [
         round((0.5 + 0.5 * weight) * 255) for weight in (0.2120, 0.2616, 0.7177)
     ]
+
+
+@pytest.mark.parametrize("family", ["sdxl", "sd3", "flux"])
+def test_every_family_has_colours_of_its_latents(families, family):
+    from scumble_server.engine.families import flux, sd3, sdxl
+
+    module, model = {"sdxl": sdxl, "sd3": sd3, "flux": flux}[family], families[family].model
+    model = replace(model, colours=LatentColours.of(module.COLOURS, module.BIAS))
+    shown = preview_image(model, torch.zeros(1, model.latent_channels, 2, 3))
+    assert shown.shape == (2, 3, 3)
+    expected = [round((0.5 + 0.5 * value) * 255) for value in module.BIAS]
+    assert np.abs(shown[0, 0].astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize(("family", "channels"), [("sdxl", 4), ("flux", 16)])
+def test_a_small_autoencoder_beside_the_models_draws_them(family_folders, tmp_path, family, channels):
+    write_tiny_vae(tmp_path / f"tae-{family}", channels)
+    shutil.copytree(family_folders[family], tmp_path / "model")
+    index = scan((tmp_path,), builtin=False)
+    (entry,) = index.models
+    assert entry.preview_vae == tmp_path / f"tae-{family}"
+    assert not index.unusable
+    model = family_of(family).load_model(entry, CPU)
+    latents = torch.randn(1, channels, 6, 5, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        colours = model.preview_vae.decode(latents, return_dict=False)[0][0].permute(1, 2, 0)
+    expected = ((colours * 0.5 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+    with torch.inference_mode():
+        assert np.array_equal(preview_image(model, latents), expected)
 
 
 def test_numbers_that_are_none_are_grey_in_a_preview(tiny):

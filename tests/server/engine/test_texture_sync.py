@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scumble_server.engine.denoise import AtOnce, Step, Text, _signal, denoise
+from scumble_server.engine.denoise import AtOnce, Step, Text, denoise, signal_of
 from scumble_server.engine.executor import EngineExecutor
 from scumble_server.engine.extensions.shared_attention import SharedAttention, neighbours, shared_attention
 from scumble_server.engine.extensions.synchronise import Synchronise, contact_sheet
@@ -66,7 +66,7 @@ class Believer:
         self.scheduler, self.believed = scheduler, believed
 
     def __call__(self, noisy: Tensor, timestep: Tensor, **_: object) -> tuple[Tensor]:
-        signal = _signal(self.scheduler, timestep).float()
+        signal = signal_of(self.scheduler, timestep).float()
         noise = (1.0 - signal**2) ** 0.5
         trust = SCATTER**2 / (SCATTER**2 + (noise / signal) ** 2)
         clean = (1.0 - trust) * self.believed + trust * noisy / signal
@@ -165,7 +165,7 @@ class TestSharedAttention:
         def at(index: int, images: slice) -> list[list[int]] | None:
             step = Step(index, 10, empty, empty, empty, empty, empty, "epsilon", images=images)
             sharing.before_network(step)
-            return sharing.now
+            return None if sharing.now is None else sharing.now.tolist()
 
         assert at(0, slice(None)) == [[0, 1, 2], [1, 0, 2], [2, 1, 0]]
         assert at(1, slice(1, 3)) == [[0, 0, 1], [1, 0, 1]]

@@ -42,6 +42,7 @@ from .loading import (
     from_state,
     guarded,
     has_cheap_decoder,
+    preview_vae,
     scheduler_config,
     settle,
 )
@@ -241,6 +242,7 @@ class Flux:
             vae=vae,
             scheduler_config={**config, "prediction_type": FLOW, EVEN_SIGMAS: True},
             colours=None if has_cheap_decoder(vae) else LatentColours.of(COLOURS, BIAS),
+            preview_vae=preview_vae(entry, device, vae),
         )
 
     def load_controlnet(self, entry: ControlNetEntry, model: LoadedModel) -> LoadedControlNet:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 from accelerate import init_empty_weights
+from diffusers import AutoencoderTiny
 from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
@@ -27,6 +28,7 @@ __all__ = [
     "guarded",
     "has_cheap_decoder",
     "options",
+    "preview_vae",
     "scheduler_config",
     "settle",
     "trained_as",
@@ -115,6 +117,16 @@ def trained_as(entry: ModelEntry, config: Mapping[str, object]) -> Mapping[str, 
 
 def has_cheap_decoder(vae: Any) -> bool:
     return bool(sum(parameter.numel() for parameter in vae.decoder.parameters()) <= CHEAP_DECODER)
+
+
+def preview_vae(entry: ModelEntry, device: Device, vae: Any) -> Any:
+    """A small autoencoder that draws previews, if one lies beside the models that knows latents of ``vae``; or None."""
+    path = entry.preview_vae
+    if path is None or config_of(path).get("latent_channels", 4) != vae.config.latent_channels:
+        return None
+    small = guarded(path.name, lambda: component(AutoencoderTiny, path, vae.dtype))
+    settle(small, device)
+    return small
 
 
 def check_fits(net: Any, name: str, module: Any, model: str, sizes: tuple[str, ...]) -> None:

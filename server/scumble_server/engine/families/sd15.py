@@ -26,6 +26,7 @@ from .loading import (
     guarded,
     has_cheap_decoder,
     options,
+    preview_vae,
     scheduler_config,
     settle,
     trained_as,
@@ -78,6 +79,7 @@ class StableDiffusion15:
             vae=vae,
             scheduler_config=trained_as(entry, config),
             colours=None if has_cheap_decoder(vae) else LatentColours.of(LATENT_TO_RGB),
+            preview_vae=preview_vae(entry, device, vae),
         )
 
     def load_controlnet(self, entry: ControlNetEntry, model: LoadedModel) -> LoadedControlNet:

@@ -39,6 +39,7 @@ from .loading import (
     from_state,
     guarded,
     has_cheap_decoder,
+    preview_vae,
     scheduler_config,
     settle,
 )
@@ -215,6 +216,7 @@ class StableDiffusion3:
             vae=vae,
             scheduler_config={**config, "prediction_type": FLOW},
             colours=None if has_cheap_decoder(vae) else LatentColours.of(COLOURS, BIAS),
+            preview_vae=preview_vae(entry, device, vae),
         )
 
     def load_controlnet(self, entry: ControlNetEntry, model: LoadedModel) -> LoadedControlNet:

@@ -29,6 +29,7 @@ from .loading import (
     from_state,
     guarded,
     has_cheap_decoder,
+    preview_vae,
     scheduler_config,
     settle,
     trained_as,
@@ -150,6 +151,7 @@ class StableDiffusionXL:
             vae=vae,
             scheduler_config=trained_as(entry, config),
             colours=None if has_cheap_decoder(vae) else LatentColours.of(COLOURS, BIAS),
+            preview_vae=preview_vae(entry, device, vae),
         )
 
     def load_controlnet(self, entry: ControlNetEntry, model: LoadedModel) -> LoadedControlNet:
