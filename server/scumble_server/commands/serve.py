@@ -23,6 +23,7 @@ from scumble_shared.runtime import (
     write_record,
 )
 
+from ..engines.choose import ENGINES, foreign_service
 from ..installation import remember_installation
 from ..models.library import Library
 from ..models.manager import ModelManager
@@ -55,6 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--token-file", type=Path, help="file with the token clients need; without it one is made")
     parser.add_argument("--instance-id", default="", help="for whoever starts it, to know its record from others")
     parser.add_argument("--exit-with-stdin", action="store_true", help="stop when standard input is closed")
+    parser.add_argument("--engine", default="own", choices=("own", *ENGINES), help="who paints (default: own)")
+    parser.add_argument("--engine-url", default="", metavar="URL", help="where ComfyUI or AUTOMATIC1111 runs")
     parser.add_argument("--executor", default="", metavar="MODULE:NAME", help="what does the work, for developers")
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
 
@@ -109,6 +112,8 @@ def _service(arguments: argparse.Namespace) -> LibraryService:
 def _worker(arguments: argparse.Namespace, folders: tuple[Path, ...]) -> WorkerService:
     if arguments.executor:
         return WorkerService(ExecutorSpec(arguments.executor))
+    if arguments.engine != "own":
+        return foreign_service(arguments.engine, arguments.engine_url)
     return engine_service(folders, arguments.device)
 
 

@@ -1,0 +1,1 @@
+"""A running ComfyUI: a graph for each picture, progress and previews over its websocket."""
