@@ -63,7 +63,8 @@ class Network:
     def from_environment(cls, *, offline: bool = False, mirror: str = "") -> Network:
         """mirror: overrides $SCUMBLE_MIRROR and $HF_ENDPOINT. offline: or $SCUMBLE_OFFLINE or $HF_HUB_OFFLINE.
 
-        $HF_TOKEN, or else the token of ``hf auth login``, goes to huggingface.co alone, $SCUMBLE_HUB_TOKEN to the mirror in use, $CIVITAI_TOKEN to civitai.com.
+        $HF_TOKEN, or else the token of ``hf auth login``, goes to huggingface.co alone, $SCUMBLE_HUB_TOKEN to the
+        mirror in use, $CIVITAI_TOKEN to civitai.com.
         Raises ScumbleError INVALID_FIELD for a mirror that isn't an http address.
         """
         hub = (mirror or os.environ.get("SCUMBLE_MIRROR") or os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
@@ -235,7 +236,9 @@ def _unauthorized(error: urllib.error.HTTPError, where: str, network: Network) -
     origin = _origin(error.url)
     if error.headers.get("X-Error-Code") == "GatedRepo":
         message = f"{where} is only given to those who accepted its licence"
-        remedy = Remedy("Accept the licence on the model's page, then set HF_TOKEN (or: hf auth login) to a token of that account")
+        remedy = Remedy(
+            "Accept the licence on the model's page, then set HF_TOKEN (or: hf auth login) to a token of that account"
+        )
     elif network.tokens.get(origin):
         message = f"{origin} doesn't accept the token for {where}"
         remedy = Remedy("Make a new token there that may read this model")
