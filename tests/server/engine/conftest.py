@@ -16,7 +16,19 @@ from scumble_server.models.scan import scan
 from scumble_server.models.seeded import write_seeded_model
 from scumble_server.service import JobCancelled
 
+from .support_table import Plugin
 from .tiny_families import write_flux, write_sd3, write_sdxl
+
+
+def pytest_addoption(parser):
+    parser.addoption("--support-table", type=Path, help="write the support table of what was shown to this file")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "supports(row, family, equal): which cell of docs/support.md this test shows")
+    if path := config.getoption("--support-table", None):
+        config.pluginmanager.register(Plugin(path))
+
 
 CPU = Device(torch.device("cpu"), torch.float32, "CPU")
 """The reference precision; what resolve_device() chooses depends on the processor."""

@@ -94,13 +94,21 @@ MASK[16:48, 16:48] = 255
 
 def examples() -> list[Any]:
     return [
-        pytest.param((family, task, control), id=f"{family}-{task}-{control}")
+        pytest.param((family, task, control), id=f"{family}-{task}-{control}", marks=shown(family, task, control))
         for family in ("sdxl", "sd3", "flux")
         for task in TASKS
         for control in CONTROLS
         if control != "union" or family != "sd3"
         if control == "none" or (family, task, True) in PIPELINES
     ]
+
+
+def shown(family: str, task: str, control: str) -> Any:
+    more = {"none": "", "one": " + ControlNet", "two": " + several ControlNets", "union": " + ControlNet-Union"}[
+        control
+    ]
+    row = task.replace("inpaint", "inpainting" if more else "inpainting, outpainting") + more
+    return pytest.mark.supports(row, family=family, equal=True)
 
 
 def components(example: Example, sampler: str) -> dict[str, Any]:

@@ -1,0 +1,115 @@
+"""The support table of the docs, made of what the tests show.
+
+A test says with the mark ``supports`` which cell of the table it stands for: ``supports(row, family=..., equal=...)``;
+without a family that of its own parameter. equal: its pictures are those of diffusers' pipelines.
+``pytest tests/server/engine --support-table docs/support.md`` writes the cells whose tests all passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FAMILIES = {"sd15": "SD 1.5", "sdxl": "SDXL", "sd3": "SD 3, 3.5", "flux": "FLUX.1"}
+TITLES = {
+    "Tasks": (
+        "text-to-image",
+        "image-to-image",
+        "inpainting, outpainting",
+        "models made for inpainting",
+        "textures all around, synchronised",
+        "textures all around, sequential",
+        "enlarging",
+        "noise on the surface",
+        "seamless pictures",
+    ),
+    "Controls": (
+        "text-to-image + ControlNet",
+        "text-to-image + several ControlNets",
+        "text-to-image + ControlNet-Union",
+        "image-to-image + ControlNet",
+        "image-to-image + several ControlNets",
+        "image-to-image + ControlNet-Union",
+        "inpainting + ControlNet",
+        "inpainting + several ControlNets",
+        "inpainting + ControlNet-Union",
+    ),
+    "LoRAs": (
+        "peft's and diffusers' names",
+        "kohya's names",
+        "names of the original code",
+        "weights taken back to the bit",
+    ),
+    "Models": ("diffusers folder", "single file", "v-prediction, zero terminal SNR", "made for few steps"),
+    "Previews": ("linear colours", "small autoencoder"),
+}
+HEAD = """# What is supported
+
+Written by the tests, and held to them: `pytest tests/server/engine --support-table docs/support.md`.
+
+● gives the pixels of diffusers' own pipelines, to one level of 255. ○ works; there is nothing in diffusers to compare
+it with. An empty cell is refused, with the reason, or means nothing there.
+"""
+
+
+@dataclass(frozen=True)
+class Cell:
+    row: str
+    family: str
+    equal: bool
+
+
+def cells_of(item: pytest.Item) -> list[Cell]:
+    """Of the test's marks."""
+    cells = []
+    for mark in item.iter_markers("supports"):
+        parameters: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
+        family = mark.kwargs.get("family", parameters.get("family"))
+        cells.append(Cell(mark.args[0], family, mark.kwargs.get("equal", False)))
+    return cells
+
+
+def table(cells: Iterable[Cell]) -> str:
+    """As Markdown. Raises KeyError for a row that has no place."""
+    found = {(cell.row, cell.family): False for cell in cells}
+    for cell in cells:
+        found[cell.row, cell.family] |= cell.equal
+    known = {row for rows in TITLES.values() for row in rows}
+    for row, family in found:
+        if row not in known or family not in FAMILIES:
+            raise KeyError(f"{row}, {family}")
+    lines = [HEAD]
+    for title, rows in TITLES.items():
+        lines += [f"| {title} | {' | '.join(FAMILIES.values())} |", f"| --- |{' :-: |' * len(FAMILIES)}"]
+        for row in rows:
+            marks = [{True: "●", False: "○", None: ""}[found.get((row, family))] for family in FAMILIES]
+            lines.append(f"| {row} | {' | '.join(marks)} |".replace("|  |", "| |"))
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+class Plugin:
+    """Remembers which cells were shown, and by which tests they weren't."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._shown: list[Cell] = []
+        self._failed: set[tuple[str, str]] = set()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+        report = yield
+        cells = cells_of(item)
+        if report.failed:
+            self._failed |= {(cell.row, cell.family) for cell in cells}
+        elif report.when == "call" and report.passed:
+            self._shown += cells
+        return report
+
+    def pytest_sessionfinish(self) -> None:
+        shown = [cell for cell in self._shown if (cell.row, cell.family) not in self._failed]
+        self._path.write_text(table(shown), encoding="utf-8")
