@@ -1,7 +1,7 @@
 """A real Blender with windows, for tests: Debian's Blender under Xvfb in a folder of its own. Needs root on Debian.
 
-``python tools/gui_root.py setup sid`` makes the folder (about two minutes, 2 GB); ``run`` starts Blender in it with
-a script and a virtual screen. Suites: trixie has Blender 4.3, sid has 5.2.
+``python tools/gui_root.py setup sid`` makes the folder (about two minutes, 2 GB). Several may run at a time. Suites:
+trixie has Blender 4.3, sid has 5.2.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PACKAGES = (
     *("libgl1-mesa-dri", "libegl1"),
 )
 SHARED = "/shared"
-"""Where :func:`run`'s folder appears inside the root."""
+"""Where the folder of a run appears inside the root."""
 
 
 def setup(suite: str) -> Path:
@@ -38,25 +38,36 @@ def setup(suite: str) -> Path:
     root.mkdir(parents=True, exist_ok=True)
     _run("debootstrap", "--variant=minbase", suite, str(root))
     _take_over_network_settings(root)
-    _mount(root)
-    _run("chroot", str(root), "apt-get", "update", "-qq")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    command = ["chroot", str(root), "apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES]
-    subprocess.run(command, check=True, env=environment)
+    install = "apt-get update -qq && apt-get install -y -qq --no-install-recommends " + " ".join(PACKAGES)
+    _run("env", "DEBIAN_FRONTEND=noninteractive", *inside(root, None, install, []))
     return root
 
 
-def blender_command(root: Path, shared: Path, display: int, script: str, arguments: list[str]) -> list[str]:
-    """Blender with a window on its own virtual screen; ``script`` and ``arguments`` as seen below /shared."""
-    _mount(root)
-    _bind(shared, root / SHARED.strip("/"))
-    inside = (
-        f"Xvfb :{display} -screen 0 1600x1000x24 >/dev/null 2>&1 & server=$!; trap 'kill $server' EXIT; "
-        f"export DISPLAY=:{display} LIBGL_ALWAYS_SOFTWARE=1 HOME={SHARED}/home SCUMBLE_HOME={SHARED}/scumble; "
-        f"mkdir -p $HOME; until [ -e /tmp/.X11-unix/X{display} ]; do :; done; "
-        f'blender --factory-startup --window-geometry 0 0 1600 1000 --python "$@"'
+def blender_command(root: Path, shared: Path, script: str, arguments: list[str], size: str = "1600x1000") -> list[str]:
+    """Blender with a window on a virtual screen of its own; ``script`` and ``arguments`` as seen below /shared.
+
+    size: of screen and window, pixels.
+    """
+    width, height = size.split("x")
+    start = (
+        f"export LIBGL_ALWAYS_SOFTWARE=1 HOME={SHARED}/home SCUMBLE_HOME={SHARED}/scumble; mkdir -p $HOME; "
+        f"Xvfb -displayfd 1 -screen 0 {size}x24 2>/dev/null >$HOME/display & server=$!; trap 'kill $server' EXIT; "
+        "until [ -s $HOME/display ]; do sleep 0.05; done; export DISPLAY=:$(cat $HOME/display); "
+        f'blender --factory-startup --window-geometry 0 0 {width} {height} --python "$@"'
     )
-    return ["chroot", str(root), "bash", "-c", inside, "blender", script, "--", *arguments]
+    return inside(root, shared, start, [script, "--", *arguments])
+
+
+def inside(root: Path, shared: Path | None, command: str, arguments: list[str]) -> list[str]:
+    """A shell command in the root. What is mounted for it nobody else sees, and it goes when the command ends."""
+    mounts = (
+        'set -e; root=$1 shared=$2 command=$3; shift 3; mount -t proc proc "$root/proc"; '
+        'for name in sys dev; do mount --rbind /$name "$root/$name"; done; '
+        f'if [ -n "$shared" ]; then mkdir -p "$root{SHARED}"; mount --bind "$shared" "$root{SHARED}"; fi; '
+        'exec chroot "$root" bash -c "$command" bash "$@"'
+    )
+    isolated = ["unshare", "--mount", "--propagation", "private", "bash", "-c", mounts, "bash"]
+    return [*isolated, str(root), str(shared or ""), command, *arguments]
 
 
 def _take_over_network_settings(root: Path) -> None:
@@ -67,26 +78,6 @@ def _take_over_network_settings(root: Path) -> None:
     certificates.mkdir(parents=True, exist_ok=True)
     if (bundle := Path("/etc/ssl/certs/ca-certificates.crt")).exists():
         shutil.copy(bundle, certificates)
-
-
-def _mount_points() -> list[str]:
-    return [line.split()[4] for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()]
-
-
-def _mount(root: Path) -> None:
-    if not (root / "proc/self").exists():
-        _run("mount", "-t", "proc", "proc", str(root / "proc"))
-    for name in ("sys", "dev"):
-        if not any((root / name).iterdir()) or not os.path.ismount(root / name):
-            _run("mount", "--rbind", f"/{name}", str(root / name))
-
-
-def _bind(source: Path, target: Path) -> None:
-    target.mkdir(exist_ok=True)
-    # os.path.ismount can't tell a folder that is bound over another of the same disk.
-    while str(target.resolve()) in _mount_points():
-        _run("umount", str(target))
-    _run("mount", "--bind", str(source), str(target))
 
 
 def _run(*command: str) -> None:
