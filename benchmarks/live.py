@@ -15,7 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -48,15 +49,20 @@ def main() -> int:
     arguments.add_argument("--seconds", type=float, default=10.0, help="of turning, for each number of steps")
     options = arguments.parse_args()
     report = Report("live", options.output)
-    with _quiet():
+    with quiet():
         api = install()
-        if not importlib.import_module(f"{MODULE}.capture").gpu_available():
+        if not part("capture").gpu_available():
             raise SystemExit("live mode is measured with GPU capture, and this Blender can't draw")
         with serving("--executor", "still:Still"):
             chain(report, api, options.repeat)
         with serving():
             rates(report, api, options.seconds)
     return report.finish()
+
+
+def part(name: str) -> ModuleType:
+    """A module of the installed extension."""
+    return importlib.import_module(f"{MODULE}.{name}")
 
 
 def install() -> ModuleType:
@@ -66,21 +72,24 @@ def install() -> ModuleType:
         filepath=str(next(Path(profile.name).glob("*.zip"))), repo="user_default", enable_on_install=True
     )
     bpy.context.preferences.addons[MODULE].preferences.connection = "RUNNING"
-    return importlib.import_module(f"{MODULE}.api")
+    return part("api")
 
 
 @contextlib.contextmanager
-def serving(*arguments: str) -> Iterator[None]:
+def serving(
+    *arguments: str, program: tuple[str, ...] = ("-m", "scumble_server.cli")
+) -> Iterator[subprocess.Popen[str]]:
     """A server that Blender finds by its record; this folder is on its import path."""
-    command = [SERVER_PYTHON, "-m", "scumble_server.cli", "serve", "--port", "0", "--exit-with-stdin", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "benchmarks")}
+    command = [SERVER_PYTHON, *program, "serve", "--port", "0", "--exit-with-stdin", *arguments]
+    path = os.pathsep.join(filter(None, [str(ROOT / "benchmarks"), os.environ.get("PYTHONPATH", "")]))
+    environment = {**os.environ, "PYTHONPATH": path}
     process = subprocess.Popen(
         list(map(str, command)), env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     try:
         if not process.stdout.readline():
             raise RuntimeError("the server ended at once")
-        yield
+        yield process
     finally:
         process.stdin.close()
         process.wait(30)
@@ -90,7 +99,7 @@ def serving(*arguments: str) -> Iterator[None]:
 def scene(size: int, steps: int, rate: float) -> None:
     """The example scene in the viewport."""
     bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
-    bpy.context.window.scene = importlib.import_module(f"{MODULE}.example_scene").build()
+    bpy.context.window.scene = part("example_scene").build()
     settings = bpy.context.scene.scumble
     settings.prompt, settings.width, settings.height, settings.num_inference_steps = "old stone", size, size, steps
     settings.live.rate, settings.live.refine = rate, False
@@ -148,7 +157,7 @@ def chain(report: Report, api: ModuleType, repeat: int) -> None:
 
 def mark(marks: dict[str, float], now: float) -> None:
     """Notes when a job was first seen to have got somewhere."""
-    jobs = importlib.import_module(f"{MODULE}.state").session().jobs
+    jobs = part("state").session().jobs
     record = next((record for record in jobs.live() if record.target.live), None)
     if record is None:
         return
@@ -181,7 +190,7 @@ def draw(report: Report, view: object, repeat: int) -> None:
     """The newest picture on the surfaces, into a viewport of its own size, new textures each time."""
     import gpu
 
-    parts = {name: importlib.import_module(f"{MODULE}.{name}") for name in ("live.surface", "capture", "apply.overlay")}
+    parts = {name: part(name) for name in ("live.surface", "capture", "apply.overlay")}
     surface, camera = parts["live.surface"], view.record.job.view.camera
     depth = view.record.tensors[view.record.job.view.depth]
     target = gpu.types.GPUOffScreen(SIZE, SIZE, format="RGBA8")
@@ -225,7 +234,7 @@ def rates(report: Report, api: ModuleType, duration: float) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Blender tells standard output what it installs and compiles."""
     sys.stdout.flush()
     kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
@@ -238,14 +247,19 @@ def _quiet() -> Iterator[None]:
         os.close(kept)
 
 
-if __name__ == "__main__":
+def run(main: Callable[[], int]) -> None:
+    """The whole program. Blender's module can crash or hang at the end of Python while it holds drawing contexts."""
     status = 1
     try:
         status = main()
     finally:
-        # Blender's module can crash or hang at the end of Python while it holds drawing contexts.
+        if sys.exc_info()[0] is not None:
+            traceback.print_exc()
         profile.cleanup()
         sys.stdout.flush()
         sys.stderr.flush()
-        if status == 0 or sys.exc_info()[0] is None:
-            os._exit(status)
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    run(main)

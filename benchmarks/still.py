@@ -16,6 +16,9 @@ __all__ = ["Still"]
 class Still:
     """Steps without denoising, then always the same picture of noise of the size asked for."""
 
+    def __init__(self) -> None:
+        self._pictures: dict[tuple[int, int], AnyArray] = {}
+
     def capabilities(self) -> Capabilities:
         model = ModelInfo("starter", "Still", "still", "euler", 20, 7.0, 512, 512, CONTROL_KINDS)
         return Capabilities(("generate",), SAMPLERS, device="none", models=(model,))
@@ -31,5 +34,11 @@ class Still:
         for step in range(job.num_inference_steps):
             hooks.check_cancelled()
             hooks.progress("denoising", step + 1, job.num_inference_steps, (step + 1) / job.num_inference_steps)
-        image = np.random.default_rng(job.seed).integers(0, 256, (job.height, job.width, 3), dtype=np.uint8)
+        image = self._picture(job)
         return Output({"image/0": image}, {})
+
+    def _picture(self, job: GenerateJob) -> AnyArray:
+        size = job.height, job.width
+        if size not in self._pictures:
+            self._pictures[size] = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+        return self._pictures[size]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -50,11 +51,13 @@ class Picture:
 class Painting:
     """The first picture of a live job: nothing is encoded that may never be kept.
 
-    pixels: uint8 H x W x 3, top row first. shown: float32 H x W x 4, bottom row first.
+    pixels: uint8 H x W x 3, top row first. shown: float32 H x W x 4, bottom row first. at: when it was ready on the
+    network thread, ``time.perf_counter``; Blender may have been busy drawing since.
     """
 
     pixels: NDArray[np.uint8]
     shown: NDArray[np.float32]
+    at: float
 
 
 def prepare(arrived: Arrived, record: JobRecord) -> object:
@@ -95,7 +98,7 @@ def _answer(arrived: Arrived) -> LibraryAnswer | ErrorInfo:
 def _painting(pixels: NDArray[np.uint8]) -> Painting | ErrorInfo:
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or not pixels.size:
         return ErrorInfo(ErrorCode.INVALID_RESULT, f"the result isn't a picture: {pixels.dtype} {pixels.shape}")
-    return Painting(pixels, float_pixels(pixels))
+    return Painting(pixels, float_pixels(pixels), time.perf_counter())
 
 
 def float_pixels(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.float32]:

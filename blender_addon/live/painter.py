@@ -89,7 +89,7 @@ class Painter:
         self._draft: Frame | None = None  # of the newest draft
         self._draft_quality: Quality | None = None
         self._draft_version = 0  # of the scene in it
-        self._ended_at = 0.0
+        self._ended_at = 0.0  # the job before
         self._refused: tuple[object, ...] = ()  # settings with which the last job failed for good
         self._beat = Beat(self._fire)
         self._turned_at = self._changed_at = 0.0
@@ -363,7 +363,6 @@ class Painter:
             else:
                 self._lose(sent, record, now)
             self._schedule.ended(job_id, done=record is not None and record.state is JobState.DONE)
-            self._ended_at = now
             self._forget(job_id)
 
     def _follow(self, record: JobRecord, now: float) -> None:
@@ -387,7 +386,8 @@ class Painter:
         self.timings.trips.append(now - sent.at)
         self.timings.frames.append(now)
         if not sent.loaded and not sent.refine:
-            self._controller.measured(sent.quality, now - max(sent.at, self._ended_at))
+            self._controller.measured(sent.quality, painting.at - max(sent.at, self._ended_at))
+        self._ended_at = painting.at
 
     def _lose(self, sent: _Sent, record: JobRecord | None, now: float) -> None:
         """It ended without a picture. What would fail again isn't tried again with the same settings.
@@ -398,6 +398,7 @@ class Painter:
             self._draft = None
         if record is not None and record.fraction and record.step and not sent.loaded and not sent.refine:
             self._controller.measured(sent.quality, (now - max(sent.at, self._ended_at)) / record.fraction)
+        self._ended_at = now
         if record is not None and record.error is not None and not record.error.retryable:
             self._refused = settings_key(bpy.context.scene)
             self._tell(sentence(record.error))
