@@ -57,6 +57,11 @@ MAP_NAMES = {
 MAP_ITEMS = tuple((kind, *MAP_NAMES[kind], "NONE", 1 << index) for index, kind in enumerate(MAPS))
 
 
+QUALITY_ITEMS = (
+    ("exact", "Exact", "What the model paints, and nothing left out"),
+    ("balanced", "Balanced", "ControlNets look at every other step, and the negative prompt at the first ones"),
+    ("draft", "Draft", "As Balanced, and of every other step only what is new in it: a sketch of the exact picture"),
+)
 BIT_DEPTH_ITEMS = (
     ("8", "8 Bit", "As most pictures have it"),
     ("16", "16 Bit", "Smooth gradients stay smooth, in files of twice the size"),
@@ -270,6 +275,12 @@ class SCUMBLE_PG_settings(bpy.types.PropertyGroup):
         min=0.0,
         max=16.0,
         soft_max=8.0,
+    )
+    quality: bpy.props.EnumProperty(
+        name="Quality",
+        description="What may be left out of a picture for speed. Worth it from some eight steps on",
+        items=QUALITY_ITEMS,
+        default="exact",
     )
     bit_depth: bpy.props.EnumProperty(
         name="Depth", description="Bits of each channel of a texture", items=BIT_DEPTH_ITEMS, default="8"

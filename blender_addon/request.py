@@ -92,6 +92,7 @@ def generation(
         num_inference_steps=settings.num_inference_steps,
         guidance_scale=settings.guidance_scale,
         seed=settings.seed,
+        quality=settings.quality,
         controls=controls_of(settings, control_kinds_of(capabilities, model)),
         view=view,
         loras=loras_of(settings),

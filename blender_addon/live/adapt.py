@@ -42,11 +42,12 @@ MUCH_FASTER = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """width, height: pixels."""
+    """width, height: pixels. decoder: of ``scumble_shared.job.DECODERS``."""
 
     width: int
     height: int
     steps: int
+    decoder: str = "full"
 
     @property
     def cost(self) -> int:
@@ -55,7 +56,7 @@ class Quality:
 
 
 def ladder(full: Quality, fewest_steps: int = 1) -> tuple[Quality, ...]:
-    """From the cheapest draft to ``full`` itself, each dearer than the one before.
+    """From the cheapest draft to ``full`` itself, each dearer than the one before; drafts by the small decoder.
 
     First steps are halved down to a few, then the size shrinks, then steps go down to ``fewest_steps``.
     """
@@ -63,15 +64,15 @@ def ladder(full: Quality, fewest_steps: int = 1) -> tuple[Quality, ...]:
     steps = full.steps
     while steps > GOOD_STEPS:
         steps = max(GOOD_STEPS, steps // 2)
-        rungs.append(Quality(full.width, full.height, steps))
+        rungs.append(Quality(full.width, full.height, steps, "small"))
     longer = max(full.width, full.height)
     for side in range((longer - 1) // GRID * GRID, min(SMALLEST, longer) - 1, -GRID):
-        smaller = Quality(_scaled(full.width, side, longer), _scaled(full.height, side, longer), steps)
+        smaller = Quality(_scaled(full.width, side, longer), _scaled(full.height, side, longer), steps, "small")
         if smaller.cost < rungs[-1].cost:
             rungs.append(smaller)
     while steps > fewest_steps:
         steps = max(fewest_steps, steps // 2)
-        rungs.append(Quality(rungs[-1].width, rungs[-1].height, steps))
+        rungs.append(Quality(rungs[-1].width, rungs[-1].height, steps, "small"))
     return tuple(reversed(rungs))
 
 

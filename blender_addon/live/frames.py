@@ -57,6 +57,7 @@ def look(context: bpy.types.Context, capabilities: Capabilities, quality: Qualit
         width=quality.width,
         height=quality.height,
         num_inference_steps=quality.steps,
+        decoder=quality.decoder,
         batch_size=1,
         noise_anchor=settings.live.noise,
         result_actions=(),

@@ -81,6 +81,7 @@ class SCUMBLE_PT_image(SidebarPanel, bpy.types.Panel):
         layout.prop(settings, "sampler")
         layout.prop(settings, "num_inference_steps")
         layout.prop(settings, "guidance_scale")
+        layout.prop(settings, "quality")
         seed = layout.row(align=True)
         seed.prop(settings, "seed")
         seed.prop(settings, "lock_seed", text="", icon="LOCKED" if settings.lock_seed else "UNLOCKED")

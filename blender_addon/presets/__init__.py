@@ -22,6 +22,7 @@ SAVED = (
     "sampler",
     "num_inference_steps",
     "guidance_scale",
+    "quality",
     "texture_size",
     "angle_exponent",
 )

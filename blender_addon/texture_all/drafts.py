@@ -145,6 +145,7 @@ def _job(settings: Any, own: SCUMBLE_PG_around, capabilities: Capabilities, over
         refine_strength=own.refine_strength,
         refine_scale=own.refine_scale,
         bit_depth=int(settings.bit_depth),
+        quality=settings.quality,
         loras=loras_of(settings),
         **maps_of(settings),
     )

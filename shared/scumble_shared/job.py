@@ -19,6 +19,7 @@ __all__ = [
     "BIT_DEPTHS",
     "BUILT_IN_ESTIMATOR",
     "CONTROL_KINDS",
+    "DECODERS",
     "DEFAULT_MODEL",
     "MAPS",
     "NOISE_ANCHORS",
@@ -59,6 +60,9 @@ NOISE_ANCHORS = ("screen", "surface")
 
 QUALITIES = ("exact", "balanced", "draft")
 """How far a picture may be from what the model paints, for speed: not at all, hardly to be seen, a sketch of it."""
+
+DECODERS = ("full", "small")
+"""What makes pixels of what the model painted: its own autoencoder, or a small one that lies beside the models."""
 
 TEXTURE_METHODS = ("synchronised", "sequential")
 
@@ -147,6 +151,7 @@ class GenerateJob:
     tiling: directions in which the picture goes on where it began, so that it can be laid side by side (one of
     ``TILINGS``); an ``init_image`` should repeat already where it isn't repainted. Not with noise on the surface.
     quality: one of ``QUALITIES``; others than "exact" save work from step to step and give nearly that picture.
+    decoder: one of ``DECODERS``; "small" is for sketches in a hurry, and is "full" where there is none.
     loras: on top of the model, in order.
     maps: of ``MAPS``, of each image as if it were a flat surface. map_estimator: who makes them.
     Results: tensors "image/0", "image/1", ... uint8 H x W x 3, and "KIND/0", ... of ``maps``, H x W.
@@ -170,6 +175,7 @@ class GenerateJob:
     noise_anchor: str = "screen"
     tiling: str = ""
     quality: str = "exact"
+    decoder: str = "full"
     maps: tuple[str, ...] = ()
     map_estimator: str = BUILT_IN_ESTIMATOR
     loras: tuple[Lora, ...] = ()

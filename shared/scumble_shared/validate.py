@@ -23,6 +23,7 @@ from .errors import ErrorCode, Remedy, RemedyAction, ScumbleError
 from .facts import TensorFacts, facts_of
 from .job import (
     CONTROL_KINDS,
+    DECODERS,
     NOISE_ANCHORS,
     QUALITIES,
     TEXTURE_METHODS,
@@ -111,6 +112,8 @@ def _check_generate(job: GenerateJob, limits: Limits, known: Capabilities | None
         raise invalid("job.noise_anchor", "noise on the surface needs the view's depth, job.view.depth")
     check_maps(job, known)
     _check_quality(job.quality)
+    if job.decoder not in DECODERS:
+        raise invalid("job.decoder", f"it can be {' or '.join(DECODERS)}, not {quoted(job.decoder)}")
     _check_tiling(job.tiling)
     if job.tiling and job.noise_anchor == "surface":
         raise invalid("job.tiling", "a picture whose noise is on the surface of a view can't repeat without a seam")

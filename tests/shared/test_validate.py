@@ -157,6 +157,7 @@ class TestGenerate:
             ({"noise_anchor": "surface", "view": None, "controls": ()}, "job.noise_anchor", ErrorCode.INVALID_FIELD),
             ({"tiling": "z"}, "job.tiling", ErrorCode.INVALID_FIELD),
             ({"quality": "best"}, "job.quality", ErrorCode.INVALID_FIELD),
+            ({"decoder": "none"}, "job.decoder", ErrorCode.INVALID_FIELD),
             ({"tiling": "x", "noise_anchor": "surface"}, "job.tiling", ErrorCode.INVALID_FIELD),
             ({"mask": BENCH.digest["mask"]}, "job.mask", ErrorCode.INVALID_FIELD),
             ({"init_image": "../../etc/passwd"}, "job.init_image", ErrorCode.INVALID_FIELD),

@@ -105,7 +105,7 @@ def _generate(
     hooks.check_cancelled()
     with timings.stage("decoding"):
         hooks.progress("decoding", fraction=DENOISED)
-        images = [whole.picture(image) for image in decode(model, latents)]
+        images = [whole.picture(image) for image in decode(model, latents, small=job.decoder == "small")]
     if original is not None and mask is not None:
         images = [paste(image, original, mask) for image in images]
     return images

@@ -72,16 +72,18 @@ def encode(found: Moments, generators: Sequence[torch.Generator]) -> torch.Tenso
 
 
 @torch.inference_mode()
-def decode(model: LoadedModel, latents: torch.Tensor, bits: int = 8) -> list[AnyArray]:
-    """uint8 or uint16 H x W x 3 per image. Raises ScumbleError INVALID_RESULT instead of showing NaN."""
-    return [_decode_one(model, latent[None], bits) for latent in latents]
+def decode(model: LoadedModel, latents: torch.Tensor, bits: int = 8, small: bool = False) -> list[AnyArray]:
+    """uint8 or uint16 H x W x 3 per image. small: by the small autoencoder, if there is one.
+    Raises ScumbleError INVALID_RESULT instead of showing NaN."""
+    return [_decode_one(model, latent[None], bits, small) for latent in latents]
 
 
-def _decode_one(model: LoadedModel, latent: torch.Tensor, bits: int) -> AnyArray:
-    fractions = colours(model, latent)[0].permute(1, 2, 0)
+def _decode_one(model: LoadedModel, latent: torch.Tensor, bits: int, small: bool) -> AnyArray:
+    by_small = small and model.preview_vae is not None
+    fractions = (_sketched(model, latent) if by_small else colours(model, latent))[0].permute(1, 2, 0)
     if bits == 8:  # made on the device, since less is to be sent then
-        small: AnyArray = (fractions * 255.0).round().to(torch.uint8).contiguous().cpu().numpy()
-        return small
+        levels: AnyArray = (fractions * 255.0).round().to(torch.uint8).contiguous().cpu().numpy()
+        return levels
     image: AnyArray = (fractions.cpu().numpy() * (2**bits - 1)).round().astype(f"uint{bits}")
     return image
 
@@ -101,6 +103,15 @@ def colours(model: LoadedModel, latent: torch.Tensor) -> torch.Tensor:
         dtype = vae.dtype
         pixels = vae.to(torch.float32).decode(scaled.float(), return_dict=False)[0]
         vae.to(dtype)
+    _check_finite(pixels)
+    fractions: torch.Tensor = (pixels * 0.5 + 0.5).clamp(0.0, 1.0)
+    return fractions
+
+
+def _sketched(model: LoadedModel, latent: torch.Tensor) -> torch.Tensor:
+    """As :func:`colours`, by the small autoencoder, which takes latents as the network does."""
+    vae = model.preview_vae
+    pixels = decoded(model, vae, latent.to(vae.dtype)).float()
     _check_finite(pixels)
     fractions: torch.Tensor = (pixels * 0.5 + 0.5).clamp(0.0, 1.0)
     return fractions

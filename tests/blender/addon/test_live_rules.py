@@ -320,20 +320,21 @@ def test_whatever_happens_few_jobs_fly_and_the_last_picture_is_of_the_last_chang
 
 
 def test_the_ladder_gives_up_steps_then_size_then_the_last_steps(adapt):
+    def draft(side, steps):
+        return adapt.Quality(side, side, steps, "small")
+
     rungs = adapt.ladder(adapt.Quality(512, 512, 20))
-    assert rungs[-1] == adapt.Quality(512, 512, 20)
-    assert rungs[-2] == adapt.Quality(512, 512, 10)
-    assert rungs[-3] == adapt.Quality(512, 512, 8)
-    assert rungs[-4] == adapt.Quality(448, 448, 8)
-    assert adapt.Quality(256, 256, 8) in rungs
-    assert rungs[0] == adapt.Quality(256, 256, 1)
+    assert rungs[-1] == adapt.Quality(512, 512, 20, "full")
+    assert rungs[-4:-1] == (draft(448, 8), draft(512, 8), draft(512, 10))
+    assert draft(256, 8) in rungs
+    assert rungs[0] == draft(256, 1)
     few_steps = adapt.ladder(adapt.Quality(512, 512, 4))
-    assert few_steps[-2] == adapt.Quality(448, 448, 4)
+    assert few_steps[-2] == draft(448, 4)
 
 
 def test_steps_go_no_lower_than_the_model_can_take(adapt):
     rungs = adapt.ladder(adapt.Quality(256, 256, 6), 4)
-    assert rungs == (adapt.Quality(256, 256, 4), adapt.Quality(256, 256, 6))
+    assert rungs == (adapt.Quality(256, 256, 4, "small"), adapt.Quality(256, 256, 6))
 
 
 @given(width=st.integers(1, 2048), height=st.integers(1, 2048), steps=st.integers(1, 150))

@@ -13,8 +13,10 @@ from scumble_server.engine.extensions.preview import preview_image
 from scumble_server.engine.families import family_of
 from scumble_server.engine.families.sd15 import LATENT_TO_RGB
 from scumble_server.engine.family import LatentColours
+from scumble_server.engine.latents import decode
 from scumble_server.engine.samplers import make_scheduler
 from scumble_server.models.scan import scan
+from scumble_shared.errors import ErrorCode, ScumbleError
 
 from .conftest import CPU
 from .tiny_families import write_tiny_vae
@@ -78,7 +80,7 @@ def test_every_family_has_colours_of_its_latents(families, family):
 
 
 @pytest.mark.parametrize(("family", "channels"), [("sdxl", 4), ("flux", 16)])
-def test_a_small_autoencoder_beside_the_models_draws_them(family_folders, tmp_path, family, channels):
+def test_a_small_autoencoder_beside_the_models_draws_them_and_sketches(family_folders, tmp_path, family, channels):
     write_tiny_vae(tmp_path / f"tae-{family}", channels)
     shutil.copytree(family_folders[family], tmp_path / "model")
     index = scan((tmp_path,), builtin=False)
@@ -92,6 +94,20 @@ def test_a_small_autoencoder_beside_the_models_draws_them(family_folders, tmp_pa
     expected = ((colours * 0.5 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).numpy()
     with torch.inference_mode():
         assert np.array_equal(preview_image(model, latents), expected)
+        assert np.array_equal(decode(model, latents, small=True)[0], expected)
+        assert not np.array_equal(decode(model, latents)[0], expected)
+
+
+def test_where_there_is_none_sketches_are_by_the_models_own(tiny):
+    latents = torch.randn(1, 4, 3, 5, generator=torch.Generator().manual_seed(0))
+    assert np.array_equal(decode(tiny, latents, small=True)[0], decode(tiny, latents)[0])
+
+
+def test_a_sketch_of_no_numbers_is_refused(tiny):
+    model = replace(tiny, preview_vae=tiny.vae)
+    with pytest.raises(ScumbleError) as caught:
+        decode(model, torch.full((1, 4, 2, 2), torch.nan), small=True)
+    assert caught.value.info.code is ErrorCode.INVALID_RESULT
 
 
 def test_numbers_that_are_none_are_grey_in_a_preview(tiny):
