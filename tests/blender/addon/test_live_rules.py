@@ -290,7 +290,7 @@ def test_a_pause_gives_everything_up_and_ends_with_a_new_draft(rules):
     assert schedule.decide(6.0) == [rules.Start(refine=False)]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     changes=st.lists(st.floats(0.0, 5.8), max_size=60),
     draft=st.sampled_from([0.03, 0.3, 1.0, 2.5]),

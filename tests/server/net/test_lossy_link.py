@@ -273,5 +273,5 @@ class LossyLink(RuleBasedStateMachine):
             assert after.seq == before.seq + 1 or after.seq == 1, "1 is another server's first event"
 
 
-LossyLink.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+LossyLink.TestCase.settings = settings(max_examples=120, stateful_step_count=40)
 TestLossyLink = LossyLink.TestCase

@@ -252,7 +252,7 @@ def test_a_damaged_note_beside_the_part_does_no_harm(server, network, target, wa
     assert_arrived(target)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     cuts=st.lists(st.integers(0, 5000), max_size=4),
     with_ranges=st.booleans(),
