@@ -49,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=0, help="0, the default, is any free one")
     parser.add_argument("--models", type=Path, nargs="+", action="extend", default=[], metavar="DIR")
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
+    parser.add_argument("--compile", action="store_true", help="make kernels for the models in the background (CUDA)")
     parser.add_argument("--name", action="append", default=[], help="another host name clients may call this server by")
     parser.add_argument("--tls-cert", type=Path, metavar="PEM")
     parser.add_argument("--tls-key", type=Path, metavar="PEM")
@@ -114,7 +115,7 @@ def _worker(arguments: argparse.Namespace, folders: tuple[Path, ...]) -> WorkerS
         return WorkerService(ExecutorSpec(arguments.executor))
     if arguments.engine != "own":
         return foreign_service(arguments.engine, arguments.engine_url)
-    return engine_service(folders, arguments.device)
+    return engine_service(folders, arguments.device, compiles=arguments.compile)
 
 
 def _publish(edge: NetServer, options: EdgeOptions, certificate: Certificate | None) -> ServerRecord:

@@ -48,13 +48,14 @@ class EngineExecutor:
     """Implements :class:`scumble_server.service.Executor` for one device. One call at a time.
 
     model_dirs: searched for models besides the built-in one. device: see :func:`.device.resolve_device`.
+    compiles: on CUDA, kernels are made for each model and size in the background.
     """
 
-    def __init__(self, model_dirs: tuple[Path, ...] = (), device: str = "auto") -> None:
+    def __init__(self, model_dirs: tuple[Path, ...] = (), device: str = "auto", compiles: bool = False) -> None:
         self._device = resolve_device(device)
         self._model_dirs = model_dirs
         self._index = scan(model_dirs)
-        self._resident = ResidentModels(self._device)
+        self._resident = ResidentModels(self._device, compiles)
 
     def capabilities(self) -> Capabilities:
         return self._index.capabilities(self._device.label)

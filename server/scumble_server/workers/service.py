@@ -276,11 +276,15 @@ class WorkerService:
 
 
 def engine_service(
-    model_dirs: tuple[Path, ...] | None = None, device: str = "auto", limits: Limits = DEFAULT_LIMITS
+    model_dirs: tuple[Path, ...] | None = None,
+    device: str = "auto",
+    limits: Limits = DEFAULT_LIMITS,
+    compiles: bool = False,
 ) -> WorkerService:
     """A service on the diffusion engine, which says what models there are before the engine is up.
 
     model_dirs: None for the user's. device: as :func:`~scumble_server.engine.device.resolve_device` takes it.
+    compiles: see :func:`.spec.engine_spec`.
     """
     folders = default_model_dirs() if model_dirs is None else model_dirs
 
@@ -288,5 +292,5 @@ def engine_service(
         return scan(folders).capabilities(device="")
 
     return WorkerService(
-        engine_spec(folders, device), limits=limits, capabilities=find_models(), find_models=find_models
+        engine_spec(folders, device, compiles), limits=limits, capabilities=find_models(), find_models=find_models
     )

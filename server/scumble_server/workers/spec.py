@@ -45,6 +45,7 @@ class ExecutorSpec:
         return executor
 
 
-def engine_spec(model_dirs: tuple[Path, ...] = (), device: str = "auto") -> ExecutorSpec:
-    """The diffusion engine. model_dirs: searched besides the models that ship. device: "auto", "cuda", "mps", "cpu"."""
-    return ExecutorSpec(ENGINE, {"model_dirs": model_dirs, "device": device})
+def engine_spec(model_dirs: tuple[Path, ...] = (), device: str = "auto", compiles: bool = False) -> ExecutorSpec:
+    """The diffusion engine. model_dirs: searched besides the models that ship. device: "auto", "cuda", "mps", "cpu".
+    compiles: kernels for the models on CUDA."""
+    return ExecutorSpec(ENGINE, {"model_dirs": model_dirs, "device": device, "compiles": compiles})
