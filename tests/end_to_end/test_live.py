@@ -45,7 +45,7 @@ def traces():
         if ".live." in getattr(function, "__module__", "")
     ]
     pump = sys.modules[f"{MODULE}.pump"]
-    return found + [str(follow) for follow in pump.followers]
+    return found + [str(follow) for follow in pump.followers if ".live." in follow.__module__]
 
 
 def viewport():
