@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from pathlib import Path
 
 import bpy
@@ -30,12 +31,11 @@ def connect() -> None:
             arguments = shlex.split(wanted.server_arguments)
             command = find_command(bpy.path.abspath(wanted.server_path))
             current.start_server(command, _log_file(), arguments, download_settings(wanted))
+        elif wanted.connection == "RUNNING":
+            find = partial(_running_server, bpy.app.online_access)
+            current.connect(find(), find)
         else:
-            address = (
-                running_server()
-                if wanted.connection == "RUNNING"
-                else Address(wanted.url.strip(), wanted.token.strip(), wanted.fingerprint.strip())
-            )
+            address = Address(wanted.url.strip(), wanted.token.strip(), wanted.fingerprint.strip())
             check_allowed(address, bpy.app.online_access)
             current.connect(address)
     except ScumbleError as error:
@@ -49,6 +49,12 @@ def ensure_connection() -> None:
     if session().state in (ConnectionState.OFF, ConnectionState.FAILED):
         connect()
     pump.ensure_running()
+
+
+def _running_server(online_access: bool) -> Address:
+    address = running_server()
+    check_allowed(address, online_access)
+    return address
 
 
 def _log_file() -> Path:

@@ -110,9 +110,10 @@ class Session:
         self._server = LocalServer(command, log, arguments, variables)
         self._set(ConnectionState.STARTING)
 
-    def connect(self, address: Address) -> None:
+    def connect(self, address: Address, find: Callable[[], Address] | None = None) -> None:
+        """find: where the server is after the connection was lost, if not where it was; for the network thread."""
         self._leave()
-        self._open(address)
+        self._open(address, find)
 
     def disconnect(self, *, wait: bool = False) -> None:
         """Jobs that haven't ended fail. wait: until the server of our own has ended, too."""
@@ -132,8 +133,8 @@ class Session:
         if self._link is not None:
             self._link.list_models()
 
-    def _open(self, address: Address) -> None:
-        self._link = Link(address, self._client, self._prepared)
+    def _open(self, address: Address, find: Callable[[], Address] | None = None) -> None:
+        self._link = Link(address, self._client, self._prepared, find)
         for job_id, tensors, previews in self._waiting:
             if (record := self.jobs.get(job_id)) is not None and not record.state.ended:
                 self._link.submit(job_id, record.job, tensors, previews=previews)

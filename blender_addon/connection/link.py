@@ -84,11 +84,19 @@ class _Frame:
 
 class Link:
     """client: name and version for the server's log. prepare: heavy work on what arrives for a job, off the main
-    thread."""
+    thread. find: where the server is after a connection was lost, as one that was started anew has another address;
+    it may raise ScumbleError. None: where it was."""
 
-    def __init__(self, address: Address, client: str, prepare: Prepare = lambda arrived, job: None) -> None:
+    def __init__(
+        self,
+        address: Address,
+        client: str,
+        prepare: Prepare = lambda arrived, job: None,
+        find: Callable[[], Address] | None = None,
+    ) -> None:
         self.events = Outbox()
         self._address = address
+        self._find = find
         self._session = ClientSession(client)
         self._prepare = prepare
         self._jobs: dict[str, Job] = {}  # those that haven't ended
@@ -125,19 +133,23 @@ class Link:
 
     def _run(self) -> None:
         wait = FIRST_WAIT
+        again = False
         while not self._stopped.is_set():
             since = time.monotonic()
-            error = self._connect_and_converse()
+            error = self._connect_and_converse(again=again)
             if time.monotonic() - since > LONGEST_WAIT:
                 wait = FIRST_WAIT
             final = error.code in FINAL_CODES
             self.events.put(Lost(error, None if final else wait))
             self._take_orders_for(None if final else wait)
             wait = min(2.0 * wait, LONGEST_WAIT)
+            again = True
 
-    def _connect_and_converse(self) -> ErrorInfo:
+    def _connect_and_converse(self, *, again: bool) -> ErrorInfo:
         """Why there is no connection any longer, or at all."""
         try:
+            if again and self._find is not None:
+                self._address = self._find()
             with _opened(self._address) as connection:
                 room = threading.Semaphore(FRAMES_AHEAD)
                 reader = threading.Thread(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import socket
 import sys
 import threading
 import time
@@ -213,6 +214,26 @@ def test_an_address_nobody_answers_at_is_tried_again_and_jobs_wait(session, part
     assert current.jobs.get(record.id).state == "waiting"
     current.disconnect()
     assert current.jobs.get(record.id).error.code == "connection_lost"
+
+
+def test_a_server_that_was_started_anew_is_looked_for(session, part):
+    """It has another port and another token; the first attempt is at the address that was given."""
+    current, _ = session
+    asked = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        elsewhere.settimeout(20.0)
+        address = part("connection.address").Address
+
+        def find():
+            asked.set()
+            return address(f"ws://127.0.0.1:{elsewhere.getsockname()[1]}", "new")
+
+        current.connect(address("ws://127.0.0.1:9", "t"), find)
+        with elsewhere.accept()[0] as visitor:
+            visitor.settimeout(20.0)
+            assert b"Bearer new" in visitor.recv(4096)
+    assert asked.is_set()
+    current.disconnect()
 
 
 def test_tensors_get_their_addresses_on_the_network_thread(session, part):
