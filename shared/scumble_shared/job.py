@@ -22,6 +22,7 @@ __all__ = [
     "DECODERS",
     "DEFAULT_MODEL",
     "MAPS",
+    "MEMORIES",
     "NOISE_ANCHORS",
     "QUALITIES",
     "SAMPLERS",
@@ -60,6 +61,10 @@ NOISE_ANCHORS = ("screen", "surface")
 
 QUALITIES = ("exact", "balanced", "draft")
 """How far a picture may be from what the model paints, for speed: not at all, hardly to be seen, a sketch of it."""
+
+MEMORIES = ("automatic", "off", "low", "lowest")
+"""What is done to need less memory: what the job and the device want; nothing; parts of the model come and go;
+everything there is."""
 
 DECODERS = ("full", "small")
 """What makes pixels of what the model painted: its own autoencoder, or a small one that lies beside the models."""
@@ -152,6 +157,7 @@ class GenerateJob:
     ``TILINGS``); an ``init_image`` should repeat already where it isn't repainted. Not with noise on the surface.
     quality: one of ``QUALITIES``; others than "exact" save work from step to step and give nearly that picture.
     decoder: one of ``DECODERS``; "small" is for sketches in a hurry, and is "full" where there is none.
+    memory: one of ``MEMORIES``; what was done is in the provenance, "memory".
     loras: on top of the model, in order.
     maps: of ``MAPS``, of each image as if it were a flat surface. map_estimator: who makes them.
     Results: tensors "image/0", "image/1", ... uint8 H x W x 3, and "KIND/0", ... of ``maps``, H x W.
@@ -179,6 +185,7 @@ class GenerateJob:
     maps: tuple[str, ...] = ()
     map_estimator: str = BUILT_IN_ESTIMATOR
     loras: tuple[Lora, ...] = ()
+    memory: str = "automatic"
     task: Literal["generate"] = "generate"
 
 
@@ -288,7 +295,7 @@ class TextureJob:
     texture_size: side of the square textures, texels. angle_exponent: weight of a view is
     cos(angle to viewer) ** angle_exponent.
     bit_depth: of the textures' channels, one of ``BIT_DEPTHS``.
-    quality: of the views, as in :class:`GenerateJob`.
+    quality, memory: of the views, as in :class:`GenerateJob`.
     maps: of ``MAPS``, made besides, from the views' pictures; with all views locked, of a texture that was made before.
     map_estimator: as in :class:`ProjectJob`.
     loras: on top of the model, in order.
@@ -325,6 +332,7 @@ class TextureJob:
     maps: tuple[str, ...] = ()
     map_estimator: str = BUILT_IN_ESTIMATOR
     loras: tuple[Lora, ...] = ()
+    memory: str = "automatic"
     task: Literal["texture"] = "texture"
 
 
@@ -343,6 +351,7 @@ class UpscaleJob:
     controls: "tile" without ``image`` is shown the enlarged picture; other kinds need an image or ``view``, of the
     frame of the picture.
     tiling: directions in which the picture repeats, and must go on doing so (one of ``TILINGS``).
+    memory: as in :class:`GenerateJob`.
     loras: on top of the model, in order.
     Results: "image/0", with the type and channels of ``image``, ``factor`` times as high and wide.
     """
@@ -365,6 +374,7 @@ class UpscaleJob:
     view: View | None = None
     tiling: str = ""
     loras: tuple[Lora, ...] = ()
+    memory: str = "automatic"
     task: Literal["upscale"] = "upscale"
 
 

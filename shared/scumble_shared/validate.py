@@ -24,6 +24,7 @@ from .facts import TensorFacts, facts_of
 from .job import (
     CONTROL_KINDS,
     DECODERS,
+    MEMORIES,
     NOISE_ANCHORS,
     QUALITIES,
     TEXTURE_METHODS,
@@ -147,6 +148,8 @@ def _check_sampling(
     check_range(job.num_inference_steps, 1, limits.num_inference_steps, "job.num_inference_steps")
     check_range(job.guidance_scale, 0.0, limits.guidance_scale, "job.guidance_scale")
     check_range(job.seed, 0, SEED_MAX - max(limits.batch_size, limits.views), "job.seed")
+    if job.memory not in MEMORIES:
+        raise invalid("job.memory", f"it can be {', '.join(MEMORIES)}, not {quoted(job.memory)}")
     return model
 
 
