@@ -43,6 +43,10 @@ class Server:
         self._arguments = arguments
         self._process: subprocess.Popen[str] | None = None
 
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         command = [sys.executable, "-m", "scumble_server.cli", "serve", "--port", "0", "--exit-with-stdin"]
         self._process = subprocess.Popen(
@@ -69,7 +73,7 @@ class Server:
                     pipe.close()
 
 
-def play(shared: Path, name: str, server: Server, size: str = "1600x1000") -> dict[str, object]:
+def play(shared: Path, name: str, server: Server, size: str = "1280x800") -> dict[str, object]:
     """Runs a scenario to its end and returns the facts it noted. Does what it asks for meanwhile.
 
     shared: a furnished folder, in one named as the suite whose Blender is to run.
@@ -89,7 +93,9 @@ def play(shared: Path, name: str, server: Server, size: str = "1600x1000") -> di
     assert report.exists(), log.read_text(encoding="utf-8", errors="replace")[-3000:]
     told = json.loads(report.read_text(encoding="utf-8"))
     assert told["problem"] is None, told["problem"]
-    assert status == 0, log.read_text(encoding="utf-8", errors="replace")[-3000:]
+    words = log.read_text(encoding="utf-8", errors="replace")
+    assert status == 0, words[-3000:]
+    assert "Traceback" not in words, words[-3000:]
     return told["facts"]
 
 

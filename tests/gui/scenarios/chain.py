@@ -25,7 +25,6 @@ def scenario(stage: director.Stage) -> Generator:
     yield from stage.install()
     control = stage.part("live.control")
     stage.part("live.adapt").SMALLEST = SIZE  # drafts are of full size, however busy the machine
-    bpy.context.preferences.system.viewport_aa = "OFF"  # or Blender draws a still view eight times
     window, area = stage.view3d()
     window.scene = stage.part("example_scene").build()
     space = area.spaces.active

@@ -81,4 +81,4 @@ def scenario(stage: director.Stage) -> Generator:
     stage.facts["materials_after_undo"] = [slot.name for slot in bpy.data.objects[example_scene.HERO].material_slots]
 
 
-director.play(scenario)
+director.play(scenario, smooth=True)

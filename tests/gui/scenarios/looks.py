@@ -1,7 +1,8 @@
-"""The panels at the size of the interface that the screen is for: all of them open, once at work and once at rest."""
+"""All panels, open, in a sidebar that is tall enough for them; at the scale of the interface that is asked for."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Generator
 from pathlib import Path
@@ -13,21 +14,39 @@ import director
 
 
 def scenario(stage: director.Stage) -> Generator:
+    bpy.context.preferences.view.ui_scale = float(os.environ["SCUMBLE_UI_SCALE"])
     yield from stage.install()
-    scene = stage.part("example_scene").build()
+    for name in dir(bpy.types):
+        if name.startswith("SCUMBLE_PT"):
+            panel = getattr(bpy.types, name)
+            panel.bl_options = set(getattr(panel, "bl_options", ())) - {"DEFAULT_CLOSED"}
+    bpy.ops.preferences.addon_disable(module=director.MODULE)
+    bpy.ops.preferences.addon_enable(module=director.MODULE)
+    stage.part("preferences").preferences().connection = "RUNNING"
     window, area = stage.view3d()
-    window.scene = scene
-    bpy.context.preferences.view.ui_scale = max(1.0, window.width / 1600)
-    yield stage.ticks(5)
-    yield from stage.open_tab()
-    sidebar = next(region for region in area.regions if region.type == "UI")
-    stage.facts["sidebar"] = [sidebar.x, sidebar.y, sidebar.width, sidebar.height, sidebar.view2d.region_to_view(0, 0)]
+    window.scene = stage.part("example_scene").build()
     stage.facts["scale"] = bpy.context.preferences.system.ui_scale
-    stage.screenshot("looks_1_fresh")
+    yield from stage.open_tab()
+    stage.facts["sidebar"] = stage.on_screen(stage.sidebar())
+    stage.screenshot("1_fresh")
     yield from stage.connect()
     yield from stage.type_prompt("mossy stone, overcast")
-    yield stage.ticks(5)
-    stage.screenshot("looks_2_connected")
+    for kind in ("depth", "normal"):
+        bpy.ops.scumble.control_add(kind=kind)
+    settings = bpy.context.scene.scumble
+    settings.width = settings.height = 256
+    settings.num_inference_steps = 4
+    with stage.override():
+        bpy.ops.scumble.control_images()
+    jobs = stage.part("state").session().jobs
+    yield stage.until(lambda: not jobs.live(), "the control images")
+    with stage.override():
+        bpy.ops.scumble.generate()
+    yield stage.until(lambda: not jobs.live(), "the picture")
+    area.tag_redraw()
+    stage.move(stage.in_view(0.1, 0.9))
+    yield stage.ticks(10)
+    stage.screenshot("2_worked")
 
 
-director.play(scenario)
+director.play(scenario, smooth=True)
