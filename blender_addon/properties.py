@@ -29,7 +29,7 @@ RESULT_ACTIONS = (
     ("OVERLAY", "Show as Overlay", "Show the result over the view it was made from", "OVERLAY", 2),
     (
         "RENDER",
-        "Update Camera Image",
+        "Camera Image",
         "Update one image per scene, as a render would, for the camera",
         "RENDER_STILL",
         4,
@@ -283,11 +283,11 @@ class SCUMBLE_PG_settings(bpy.types.PropertyGroup):
         default="exact",
     )
     bit_depth: bpy.props.EnumProperty(
-        name="Depth", description="Bits of each channel of a texture", items=BIT_DEPTH_ITEMS, default="8"
+        name="Color Depth", description="Bits of each channel of a texture", items=BIT_DEPTH_ITEMS, default="8"
     )
     keep_mask: bpy.props.PointerProperty(
         type=bpy.types.Image,
-        name="Keep",
+        name="Keep Mask",
         description="Image on the object's UV map: what is white in it stays as it is painted now",
     )
     maps: bpy.props.EnumProperty(

@@ -24,8 +24,8 @@ __all__ = [
 STAGES = {
     "loading": "Loading the model",
     "encoding": "Reading the prompt",
-    "placing": "Looking Round",
-    "conditioning": "Drawing the Controls",
+    "placing": "Looking round",
+    "conditioning": "Drawing the controls",
     "denoising": "Painting",
     "decoding": "Finishing",
     "projecting": "Projecting",

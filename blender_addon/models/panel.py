@@ -14,6 +14,8 @@ from .verbs import SHELF
 __all__ = ["CLASSES"]
 
 ROWS = 6
+NAME_PART = 0.7
+"""Of the width, for what a button stands beside."""
 
 
 class SCUMBLE_UL_models(bpy.types.UIList):
@@ -106,12 +108,12 @@ class SCUMBLE_PT_models_get(SidebarPanel, bpy.types.Panel):
             draw_text(layout, reason, "INTERNET_OFFLINE")
         layout.label(text="By graphics memory")
         for item in listing.sets:
-            row = layout.row(align=True)
+            row = layout.split(factor=NAME_PART, align=True)
             row.enabled = not item.here
             text = f"{item.vram} GB: {item.about}"
             row.label(text=text, icon="CHECKMARK" if item.here else "PACKAGE", translate=False)
             button = "Here" if item.here else size_text(item.size)
-            row.operator("scumble.model_get", text=button, icon="NONE" if item.here else "IMPORT").target = item.id
+            row.operator("scumble.model_get", text=button).target = item.id
         column = layout.column(align=True)
         for model in listing.catalogue:
             _draw_offer(column, model)
@@ -160,7 +162,7 @@ def _draw_model(box: bpy.types.UILayout, model: ShelfModel) -> None:
 
 
 def _draw_offer(column: bpy.types.UILayout, model: CatalogueModel) -> None:
-    row = column.row(align=True)
+    row = column.split(factor=NAME_PART, align=True)
     row.active = model.runs
     row.label(text=f"{model.name} ({model.licence})", icon="CHECKMARK" if model.here else "NONE", translate=False)
     button = row.row(align=True)

@@ -19,7 +19,7 @@ class SCUMBLE_PT_live(SidebarPanel, bpy.types.Panel):
         painter = control.painter()
         row = layout.row()
         row.scale_y = 1.4
-        text = "Stop Live" if painter else "Live"
+        text = "Stop Live" if painter else "Start Live"
         row.operator("scumble.live", text=text, icon="PAUSE" if painter else "PLAY", depress=painter is not None)
         if painter is not None:
             layout.label(text=painter.status(), icon="PAUSE" if painter.paused or painter.trouble else "REC")

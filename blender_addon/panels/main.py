@@ -21,7 +21,7 @@ from ..status import connection_row, controls_hint, progress_fraction, progress_
 
 __all__ = ["CLASSES", "SidebarPanel", "draw_maps"]
 
-TIP_WIDTH = 42
+TIP_WIDTH = 34
 """Characters that fit in a line of a Sidebar of usual width."""
 
 ICON_SCALE = 5.0
@@ -150,6 +150,19 @@ class SCUMBLE_PT_result(SidebarPanel, bpy.types.Panel):
         layout.use_property_split = True
         layout.use_property_decorate = False
         layout.column().prop(settings, "result_actions")
+
+
+class SCUMBLE_PT_result_texture(SidebarPanel, bpy.types.Panel):
+    """What textures are made with that come from a view."""
+
+    bl_label = "Texture"
+    bl_parent_id = "SCUMBLE_PT_result"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, settings = self.layout, context.scene.scumble
+        layout.use_property_split = True
+        layout.use_property_decorate = False
         layout.prop(settings, "texture_size")
         layout.prop(settings, "angle_exponent")
         layout.row().prop(settings, "bit_depth", expand=True)
@@ -238,4 +251,5 @@ CLASSES = (
     SCUMBLE_PT_controls,
     SCUMBLE_PT_loras,
     SCUMBLE_PT_result,
+    SCUMBLE_PT_result_texture,
 )

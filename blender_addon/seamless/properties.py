@@ -32,7 +32,7 @@ class SCUMBLE_PG_seamless(bpy.types.PropertyGroup):
     )
     tiling: bpy.props.EnumProperty(name="Repeats", description="Where the picture goes on as it began", items=TILINGS)
     projection: bpy.props.EnumProperty(
-        name="Laid Out", description="How the picture gets on to objects", items=PROJECTIONS
+        name="Mapping", description="How the picture gets on to objects", items=PROJECTIONS
     )
     scale: bpy.props.FloatProperty(
         name="Scale", description="How often it repeats: in the UV map, or in a unit of length", default=1.0, min=0.001

@@ -20,13 +20,17 @@ class SCUMBLE_PT_around(SidebarPanel, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout, around = self.layout, context.scene.scumble_around
         _draw_buttons(layout)
-        layout.row().prop(around, "views")
+        views = layout.column()
+        views.use_property_split = True
+        views.use_property_decorate = False
+        views.column().prop(around, "views")
         if "CAMERAS" in around.views:
             _draw_cameras(layout, around)
         _draw_settings(layout, context.scene.scumble, around)
-        layout.prop(around, "show_prompts", icon="TRIA_DOWN" if around.show_prompts else "TRIA_RIGHT", emboss=False)
-        if around.show_prompts:
-            _draw_prompts(layout, around)
+        header, body = layout.panel_prop(around, "show_prompts")
+        header.label(text="Prompts of Views")
+        if body is not None:
+            _draw_prompts(body, around)
 
 
 class SCUMBLE_PT_texture(SidebarPanel, bpy.types.Panel):
