@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scumble_shared.camera import Camera
 
 from ..prepare import float_pixels
+from .overlay_shader import forget, overlay_shader
 
 __all__ = [
     "Look",
@@ -146,7 +147,7 @@ def _draw_rectangle(texture: gpu.types.GPUTexture, rectangle: Rectangle, limit: 
     if right <= left:
         return
     u = (right - left) / (full_right - left)
-    shader = gpu.shader.from_builtin("IMAGE_COLOR")
+    shader = overlay_shader()
     corners = {
         "pos": ((left, bottom), (right, bottom), (right, top), (left, top)),
         "texCoord": ((0.0, 0.0), (u, 0.0), (u, 1.0), (0.0, 1.0)),
@@ -154,7 +155,7 @@ def _draw_rectangle(texture: gpu.types.GPUTexture, rectangle: Rectangle, limit: 
     batch = batch_for_shader(shader, "TRI_FAN", corners)
     shader.bind()
     shader.uniform_sampler("image", texture)
-    shader.uniform_float("color", (1.0, 1.0, 1.0, opacity))
+    shader.uniform_float("opacity", opacity)
     gpu.state.blend_set("ALPHA")
     batch.draw(shader)
     gpu.state.blend_set("NONE")
@@ -189,3 +190,4 @@ def unregister() -> None:
     bpy.types.SpaceView3D.draw_handler_remove(_handle, "WINDOW")
     _handle = None
     clear()
+    forget()
