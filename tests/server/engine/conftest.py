@@ -27,7 +27,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line("markers", "supports(row, family, equal): which cell of docs/support.md this test shows")
     if path := config.getoption("--support-table", None):
-        config.pluginmanager.register(Plugin(path))
+        config.pluginmanager.register(Plugin(path, config.option.collectonly))
 
 
 CPU = Device(torch.device("cpu"), torch.float32, "CPU")

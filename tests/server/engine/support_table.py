@@ -1,8 +1,13 @@
 """The support table of the docs, made of what the tests show.
 
-A test says with the mark ``supports`` which cell of the table it stands for: ``supports(row, family=..., equal=...)``;
-without a family that of its own parameter. equal: its pictures are those of diffusers' pipelines.
-``pytest tests/server/engine --support-table docs/support.md`` writes the cells whose tests all passed.
+A test says with the mark ``supports`` which cell of the table it stands for: ``supports(row, family=..., equal=...)``.
+Without a family it is that of its own parameter ``family``; ``{name}`` in a row is what its parameter of that name is.
+equal: its pictures are those of diffusers' pipelines. A test may have several marks.
+
+A new row: its place in ``TITLES``, the mark at the tests, and the table written anew:
+``pytest tests/server/engine --support-table docs/support.md`` writes the cells whose tests all passed, and with
+``--collect-only`` besides at once what the tests declare, which is the same while all of them pass. In a run of all
+tests, ``test_support_table`` holds the document to what is declared.
 """
 
 from __future__ import annotations
@@ -39,14 +44,17 @@ TITLES = {
         "inpainting + ControlNet-Union",
     ),
     "LoRAs": (
-        "peft's and diffusers' names",
-        "kohya's names",
-        "names of the original code",
-        "weights taken back to the bit",
+        "LoRA, names of peft",
+        "LoRA, names of kohya",
+        "LoRA, original names",
+        "LoRA, weights taken back to the bit",
     ),
     "Models": ("diffusers folder", "single file", "v-prediction, zero terminal SNR", "made for few steps"),
     "Previews": ("linear colours", "small autoencoder"),
 }
+PREFIXES = {"LoRAs": "LoRA, "}
+"""What rows have in common, and their heading says."""
+
 HEAD = """# What is supported
 
 Written by the tests, and held to them: `pytest tests/server/engine --support-table docs/support.md`.
@@ -69,7 +77,7 @@ def cells_of(item: pytest.Item) -> list[Cell]:
     for mark in item.iter_markers("supports"):
         parameters: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
         family = mark.kwargs.get("family", parameters.get("family"))
-        cells.append(Cell(mark.args[0], family, mark.kwargs.get("equal", False)))
+        cells.append(Cell(mark.args[0].format(**parameters), family, mark.kwargs.get("equal", False)))
     return cells
 
 
@@ -86,8 +94,8 @@ def table(cells: Iterable[Cell]) -> str:
     for title, rows in TITLES.items():
         lines += [f"| {title} | {' | '.join(FAMILIES.values())} |", f"| --- |{' :-: |' * len(FAMILIES)}"]
         for row in rows:
-            marks = [{True: "●", False: "○", None: ""}[found.get((row, family))] for family in FAMILIES]
-            lines.append(f"| {row} | {' | '.join(marks)} |".replace("|  |", "| |"))
+            marks = [{True: " ● ", False: " ○ ", None: " "}[found.get((row, family))] for family in FAMILIES]
+            lines.append(f"| {row.removeprefix(PREFIXES.get(title, ''))} |{'|'.join(marks)}|")
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 
@@ -95,8 +103,9 @@ def table(cells: Iterable[Cell]) -> str:
 class Plugin:
     """Remembers which cells were shown, and by which tests they weren't."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, declared: bool) -> None:
+        """declared: nothing is run, the tests are taken at their word."""
+        self._path, self._declared = path, declared
         self._shown: list[Cell] = []
         self._failed: set[tuple[str, str]] = set()
 
@@ -109,6 +118,10 @@ class Plugin:
         elif report.when == "call" and report.passed:
             self._shown += cells
         return report
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        if self._declared:
+            self._shown = [cell for item in session.items for cell in cells_of(item)]
 
     def pytest_sessionfinish(self) -> None:
         shown = [cell for cell in self._shown if (cell.row, cell.family) not in self._failed]

@@ -95,10 +95,13 @@ def assert_same(ours: np.ndarray, theirs: np.ndarray) -> None:
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 class TestEverySampler:
+    @pytest.mark.supports("text-to-image", family="sd15", equal=True)
+    @pytest.mark.supports("diffusers folder", family="sd15", equal=True)
     def test_text_to_image(self, tiny, sampler):
         theirs = pixels_of(pipeline(StableDiffusionPipeline, tiny, sampler), 7, guidance_scale=4.0, width=64, height=64)
         assert_same(run(job(sampler=sampler), tiny)[0], theirs)
 
+    @pytest.mark.supports("text-to-image + ControlNet", family="sd15", equal=True)
     def test_one_controlnet(self, tiny, nets, reference_nets, sampler):
         image = picture(1)
         theirs = pixels_of(
@@ -111,6 +114,7 @@ class TestEverySampler:
         control = ActiveControl(nets["depth"], image, 0.8, 0.0, 1.0)
         assert_same(run(job(sampler=sampler), tiny, [control])[0], theirs)
 
+    @pytest.mark.supports("image-to-image + ControlNet", family="sd15", equal=True)
     def test_image_to_image(self, tiny, nets, reference_nets, sampler):
         start, image = picture(2), picture(1)
         theirs = pixels_of(
@@ -126,6 +130,7 @@ class TestEverySampler:
         ours = run(job(sampler=sampler, init_image="i", denoising_strength=0.6), tiny, [control], {"i": start})
         assert_same(ours[0], theirs)
 
+    @pytest.mark.supports("inpainting + ControlNet", family="sd15", equal=True)
     @pytest.mark.parametrize("strength", [1.0, 0.6])
     def test_inpainting_with_four_channels(self, tiny, nets, reference_nets, sampler, strength):
         start, image, mask = picture(2), picture(1), MASK
@@ -148,6 +153,7 @@ class TestEverySampler:
         assert_same(ours[0][MASK > 0], theirs[MASK > 0])
         assert (ours[0][MASK == 0] == start[MASK == 0]).all()
 
+    @pytest.mark.supports("models made for inpainting", family="sd15", equal=True)
     @pytest.mark.parametrize("strength", [1.0, 0.6])
     def test_inpainting_with_nine_channels(self, tiny_inpainting, sampler, strength):
         start, mask = picture(2), MASK
@@ -175,6 +181,7 @@ MASK[16:48, 8:40] = 255
 """Aligned to latent pixels: elsewhere diffusers takes one pixel of each 8 x 8, we any."""
 
 
+@pytest.mark.supports("text-to-image + several ControlNets", family="sd15", equal=True)
 def test_several_controlnets_in_parts_of_the_steps(tiny, nets, reference_nets):
     images = {"depth": picture(1), "normal": picture(3)}
     pipe = pipeline(StableDiffusionControlNetPipeline, tiny, "dpmpp_2m_karras", list(reference_nets.values()))
@@ -194,6 +201,56 @@ def test_several_controlnets_in_parts_of_the_steps(tiny, nets, reference_nets):
     assert_same(run(job(), tiny, controls)[0], theirs)
 
 
+@pytest.mark.supports("image-to-image + several ControlNets", family="sd15", equal=True)
+@pytest.mark.supports("inpainting + several ControlNets", family="sd15", equal=True)
+@pytest.mark.parametrize("task", ["image-to-image", "inpainting"])
+def test_several_controlnets_on_a_picture(tiny, nets, reference_nets, task):
+    images, start = [picture(1), picture(3)], picture(2)
+    kind, more = {
+        "image-to-image": (StableDiffusionControlNetImg2ImgPipeline, {}),
+        "inpainting": (StableDiffusionControlNetInpaintPipeline, {"mask_image": Image.fromarray(MASK)}),
+    }[task]
+    theirs = pixels_of(
+        pipeline(kind, tiny, "euler", list(reference_nets.values())),
+        7,
+        image=Image.fromarray(start),
+        control_image=[Image.fromarray(image) for image in images],
+        controlnet_conditioning_scale=[0.9, 0.4],
+        strength=0.8,
+        guidance_scale=4.0,
+        **more,
+    )
+    controls = [
+        ActiveControl(net, image, strength, 0.0, 1.0)
+        for net, image, strength in zip(nets.values(), images, (0.9, 0.4), strict=True)
+    ]
+    one = job(sampler="euler", init_image="i", mask="m" if more else None, denoising_strength=0.8)
+    mine = run(one, tiny, controls, {"i": start, "m": MASK})[0]
+    seen = MASK > 0 if more else MASK >= 0
+    assert_same(mine[seen], theirs[seen])
+
+
+@pytest.mark.supports("inpainting, outpainting", family="sd15", equal=True)
+@pytest.mark.parametrize("strength", [1.0, 0.6])
+def test_inpainting_without_control(tiny, strength):
+    start, rim = picture(2), 255 - MASK
+    for mask in (MASK, rim):  # a hole, and all around a picture, which is to outpaint
+        theirs = pixels_of(
+            pipeline(StableDiffusionInpaintPipeline, tiny, "euler"),
+            7,
+            image=Image.fromarray(start),
+            mask_image=Image.fromarray(mask),
+            width=64,
+            height=64,
+            strength=strength,
+            guidance_scale=4.0,
+        )
+        changes = {"sampler": "euler", "init_image": "i", "mask": "m", "denoising_strength": strength}
+        mine = run(job(**changes), tiny, (), {"i": start, "m": mask})[0]
+        assert_same(mine[mask > 0], theirs[mask > 0])
+        assert (mine[mask == 0] == start[mask == 0]).all()
+
+
 @pytest.mark.parametrize(("start", "end"), [(0.4, 1.0), (0.0, 0.4), (0.3, 0.7)])
 def test_a_control_that_pauses(tiny, nets, reference_nets, start, end):
     image = picture(1)
@@ -209,12 +266,14 @@ def test_a_control_that_pauses(tiny, nets, reference_nets, start, end):
     assert_same(ours[0], theirs)
 
 
+@pytest.mark.supports("made for few steps", family="sd15", equal=True)
 def test_without_guidance(tiny):
     pipe = pipeline(StableDiffusionPipeline, tiny, "lcm")
     theirs = pixels_of(pipe, 7, guidance_scale=1.0, width=64, height=64)
     assert_same(run(job(sampler="lcm", guidance_scale=1.0), tiny)[0], theirs)
 
 
+@pytest.mark.supports("image-to-image", family="sd15", equal=True)
 def test_image_to_image_without_control(tiny):
     start = picture(2)
     pipe = pipeline(StableDiffusionImg2ImgPipeline, tiny, "ddim")
@@ -223,6 +282,7 @@ def test_image_to_image_without_control(tiny):
     assert_same(ours[0], theirs)
 
 
+@pytest.mark.supports("v-prediction, zero terminal SNR", family="sd15", equal=True)
 @pytest.mark.parametrize("sampler", ["ddim", "euler_a", "dpmpp_2m"])
 def test_v_prediction(entries, sampler):
     entry = replace(entries["tiny"], prediction_type="v_prediction", zero_terminal_snr=True)

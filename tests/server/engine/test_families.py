@@ -103,12 +103,13 @@ def examples() -> list[Any]:
     ]
 
 
-def shown(family: str, task: str, control: str) -> Any:
+def shown(family: str, task: str, control: str) -> list[pytest.MarkDecorator]:
     more = {"none": "", "one": " + ControlNet", "two": " + several ControlNets", "union": " + ControlNet-Union"}[
         control
     ]
     row = task.replace("inpaint", "inpainting" if more else "inpainting, outpainting") + more
-    return pytest.mark.supports(row, family=family, equal=True)
+    found = pytest.mark.supports(row, family=family, equal=True)
+    return [found, pytest.mark.supports("diffusers folder", family=family, equal=True)] if not more else [found]
 
 
 def components(example: Example, sampler: str) -> dict[str, Any]:
@@ -143,9 +144,19 @@ def reference_net(example: Example, names: tuple[str, ...]) -> Any:
     return {"sdxl": list, "sd3": SD3MultiControlNetModel, "flux": FluxMultiControlNetModel}[family](nets)
 
 
-def reference(example: Example, task: str, names: tuple[str, ...], sampler: str, strength: float) -> np.ndarray:
-    """What diffusers makes of it, uint8 H x W x 3."""
+def reference(
+    example: Example,
+    task: str,
+    names: tuple[str, ...],
+    sampler: str,
+    strength: float,
+    steps: int = STEPS,
+    guidance: float = 4.0,
+    scheduler: Any = None,
+) -> np.ndarray:
+    """What diffusers makes of it, uint8 H x W x 3. scheduler: that of the sampler, unless given."""
     family, parts, arguments = example.family, components(example, sampler), {"prompt": PROMPT}
+    parts["scheduler"] = scheduler or parts["scheduler"]
     kind = PIPELINES[family, task, bool(names)]
     if names:
         parts["controlnet"] = reference_net(example, names)
@@ -182,8 +193,8 @@ def reference(example: Example, task: str, names: tuple[str, ...], sampler: str,
     broken = family == "sd3" and task == "inpaint"  # decodes without the autoencoder's shift
     with without_draws(example.model.vae, len(names) if family == "flux" else 0):
         found = made(
-            guidance_scale=4.0,
-            num_inference_steps=STEPS,
+            guidance_scale=guidance,
+            num_inference_steps=steps,
             generator=torch.Generator().manual_seed(7),
             output_type="latent" if broken else "np",
             **arguments,
@@ -209,7 +220,15 @@ def without_draws(vae: Any, count: int) -> Iterator[None]:
         del vae.encode
 
 
-def ours(example: Example, task: str, names: tuple[str, ...], sampler: str, strength: float) -> np.ndarray:
+def ours(
+    example: Example,
+    task: str,
+    names: tuple[str, ...],
+    sampler: str,
+    strength: float,
+    steps: int = STEPS,
+    guidance: float = 4.0,
+) -> np.ndarray:
     controls = [
         ActiveControl(example.nets[name.split(":")[0]], picture(index + 1), amount, 0.0, 1.0, name.split(":")[-1])
         for index, (name, amount) in enumerate(zip(names, (0.8, 0.5), strict=False))
@@ -220,8 +239,8 @@ def ours(example: Example, task: str, names: tuple[str, ...], sampler: str, stre
         width=64,
         height=64,
         sampler=sampler,
-        num_inference_steps=STEPS,
-        guidance_scale=4.0,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
         seed=7,
         init_image=None if task == "text-to-image" else "start",
         mask="mask" if task == "inpaint" else None,

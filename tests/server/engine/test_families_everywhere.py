@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from diffusers import (
+    DDIMScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    LCMScheduler,
+)
 from safetensors.torch import save_file
 from scumble_server.engine.denoise import FLOW, Step, signal_of
 from scumble_server.engine.executor import EngineExecutor
@@ -14,13 +22,15 @@ from scumble_server.engine.families import family_of
 from scumble_server.engine.lora.names import targets_of
 from scumble_server.engine.samplers import FLOW_TABLE, make_scheduler
 from scumble_server.models.entries import ModelEntry
+from scumble_server.models.scan import scan
 from scumble_server.service import Executor
 from scumble_shared.errors import ErrorCode, ScumbleError
-from scumble_shared.job import Control, GenerateJob, Lora, TextureJob, UpscaleJob, View
+from scumble_shared.job import TEXTURE_METHODS, Control, GenerateJob, Lora, TextureJob, UpscaleJob, View
 
-from .conftest import CPU, Hooks, picture
-from .test_families import ours, reference
+from .conftest import CPU, Example, Hooks, picture
+from .test_families import MASK, assert_same, ours, reference
 from .test_texture import MESH, TENSORS, VIEWS, camera
+from .tiny_families import write_flux, write_sdxl
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
@@ -66,13 +76,8 @@ def generated(executor, family: str, tensors=None, **changes) -> np.ndarray:
 
 
 @NEW
-@pytest.mark.parametrize(
-    "method",
-    [
-        pytest.param(method, marks=pytest.mark.supports(f"textures all around, {method}"))
-        for method in ("synchronised", "sequential")
-    ],
-)
+@pytest.mark.supports("textures all around, {method}")
+@pytest.mark.parametrize("method", TEXTURE_METHODS)
 def test_textures_all_around(executor, family, method):
     controls = (Control("depth"), Control("normal"))
     job = TextureJob(
@@ -146,6 +151,17 @@ def test_outpainting_is_inpainting_of_a_larger_canvas(executor, family):
     assert (out[:, 32:96] == picture(3)).all()
     assert out[:, :32].std() > 4
     assert out[:, 96:].std() > 4
+
+
+@pytest.mark.supports("models made for inpainting", family="sdxl", equal=True)
+def test_sdxl_made_for_inpainting(tmp_path):
+    write_sdxl(tmp_path / "sdxl-inpainting", in_channels=9)
+    (entry,) = scan((tmp_path,), builtin=False).models
+    assert entry.in_channels == 9
+    example = Example("sdxl", entry.path, family_of("sdxl").load_model(entry, CPU), {})
+    for strength in (0.6, 1.0):
+        arguments = example, "inpaint", (), "euler", strength
+        assert_same(ours(*arguments)[MASK > 0], reference(*arguments)[MASK > 0])
 
 
 @NEW
@@ -232,6 +248,40 @@ def test_v_prediction_and_zero_snr_of_sdxl(family_folders, families, sampler):
     arguments = example, "text-to-image", (), sampler, 1.0
     difference = np.abs(ours(*arguments).astype(int) - reference(*arguments))
     assert difference.max() <= 1
+
+
+BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+DDIM = {**BETAS, "timestep_spacing": "trailing", "clip_sample": False}
+QUICK = {
+    "sdxl-lightning-4step": ("sdxl", EulerDiscreteScheduler(**BETAS, timestep_spacing="trailing"), 4, 1.0),
+    "sdxl-turbo": ("sdxl", EulerAncestralDiscreteScheduler(**BETAS, timestep_spacing="trailing"), 4, 1.0),
+    "Hyper-SDXL-8steps": ("sdxl", DDIMScheduler(**DDIM), 8, 1.0),
+    "dmd2_sdxl_4step": ("sdxl", LCMScheduler(**BETAS), 4, 1.0),
+    "sd3.5_large_turbo": ("sd3", FlowMatchEulerDiscreteScheduler(shift=3.0), 4, 1.0),
+    "FLUX.1-schnell": ("flux", FlowMatchEulerDiscreteScheduler(shift=1.0), 4, 1.0),
+}
+"""Name -> family, and what its makers say it is to be sampled with."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.supports("made for few steps", family=family, equal=True))
+        for name, (family, *_) in QUICK.items()
+    ],
+)
+def test_models_made_for_few_steps_are_sampled_as_their_makers_say(family_folders, tmp_path, name):
+    """Nobody chooses anything: what the scan found in the name or weights is what the artist begins with."""
+    family, scheduler, steps, guidance = QUICK[name]
+    if family == "flux":
+        write_flux(tmp_path / name, guidance_embeds=False)
+    else:
+        shutil.copytree(family_folders[family], tmp_path / name)
+    (entry,) = scan((tmp_path,), builtin=False).models
+    assert (entry.family, entry.num_inference_steps, entry.guidance_scale) == (family, steps, guidance)
+    example = Example(family, tmp_path / name, family_of(family).load_model(entry, CPU), {})
+    arguments = example, "text-to-image", (), entry.sampler, 1.0, entry.num_inference_steps, entry.guidance_scale
+    assert_same(ours(*arguments), reference(*arguments, scheduler))
 
 
 def test_steps_of_models_made_for_few_are_spaced_as_they_were_trained(family_folders):

@@ -43,6 +43,7 @@ PIPELINES = {
     "flux": FluxPipeline,
 }
 CROSS, FF = "attentions.0.transformer_blocks.0.attn2.to_k", "attentions.0.transformer_blocks.0.ff.net.0.proj"
+MLP = "transformer_blocks.0.ff.net.2"
 TEXT = "text_model.encoder.layers.0.self_attn.q_proj"
 LAYERS = {
     "sd15": {
@@ -54,8 +55,8 @@ LAYERS = {
         "text_encoder": [TEXT],
         "text_encoder_2": [TEXT.replace("q_proj", "out_proj")],
     },
-    "sd3": {"transformer": ["transformer_blocks.0.attn.to_q", "transformer_blocks.1.attn.add_v_proj"]},
-    "flux": {"transformer": ["transformer_blocks.0.attn.to_q", "single_transformer_blocks.1.proj_mlp"]},
+    "sd3": {"transformer": ["transformer_blocks.0.attn.to_q", "transformer_blocks.1.attn.add_v_proj", MLP]},
+    "flux": {"transformer": ["transformer_blocks.0.attn.to_q", "single_transformer_blocks.1.proj_mlp", MLP]},
 }
 RANK, ALPHA = 2, 4.0
 
@@ -127,6 +128,29 @@ def as_original_sdxl(found) -> State:
     return state
 
 
+def whole_layers(found) -> dict:
+    """Those that are a layer in the original code, too."""
+    return {place: pair for place, pair in found.items() if place[1] == MLP}
+
+
+def as_original_sd3(found) -> State:
+    return _as_original(found, "joint_blocks_0_x_block_mlp_fc2")
+
+
+def as_original_flux(found) -> State:
+    return _as_original(found, "double_blocks_0_img_mlp_2")
+
+
+def _as_original(found, name: str) -> State:
+    ((down, up),) = whole_layers(found).values()
+    name = f"lora_unet_{name}"
+    return {f"{name}.lora_down.weight": down, f"{name}.lora_up.weight": up, f"{name}.alpha": torch.tensor(ALPHA)}
+
+
+def as_peft_of_whole(found) -> State:
+    return as_peft_scaled(whole_layers(found))
+
+
 def reference(model: LoadedModel, family: str, loras: Sequence[tuple[State, float]]) -> np.ndarray:
     """What diffusers makes of copies in its own formats."""
     fresh = family_of(family).load_model(model.entry, CPU)
@@ -191,16 +215,20 @@ def weights(model: LoadedModel) -> State:
 
 
 CASES: list[tuple[str, str, Callable[..., State], Callable[..., State]]] = [
-    ("sd15", "peft", as_peft, as_peft),
-    ("sd15", "kohya", as_kohya, as_peft_scaled),
-    ("sdxl", "peft", as_peft, as_peft),
-    ("sdxl", "kohya", as_kohya, as_peft_scaled),
+    ("sd15", "names of peft", as_peft, as_peft),
+    ("sd15", "names of kohya", as_kohya, as_peft_scaled),
+    ("sdxl", "names of peft", as_peft, as_peft),
+    ("sdxl", "names of kohya", as_kohya, as_peft_scaled),
     ("sdxl", "original names", as_original_sdxl, as_peft_scaled),
-    ("sd3", "peft", as_peft, as_peft),
-    ("flux", "peft", as_peft, as_peft),
+    ("sd3", "names of peft", as_peft, as_peft),
+    ("sd3", "original names", as_original_sd3, as_peft_of_whole),
+    ("flux", "names of peft", as_peft, as_peft),
+    ("flux", "original names", as_original_flux, as_peft_of_whole),
 ]
 
 
+@pytest.mark.supports("LoRA, {format}", equal=True)
+@pytest.mark.supports("LoRA, weights taken back to the bit")
 @pytest.mark.parametrize(("family", "format", "write", "known"), CASES, ids=[f"{f}-{n}" for f, n, *_ in CASES])
 def test_pixels_are_those_of_diffusers(models, tmp_path, family, format, write, known):
     model, changes = models[family], Changes()

@@ -15,6 +15,7 @@ from scumble_server.engine.families.sd15 import LATENT_TO_RGB
 from scumble_server.engine.family import LatentColours
 from scumble_server.engine.latents import decode
 from scumble_server.engine.samplers import make_scheduler
+from scumble_server.models.manifest import MANIFEST_NAME
 from scumble_server.models.scan import scan
 from scumble_shared.errors import ErrorCode, ScumbleError
 
@@ -57,6 +58,7 @@ def test_a_cheap_decoder_shows_no_more_than_192_pixels_squared(tiny, size, shown
     assert image.dtype == np.uint8
 
 
+@pytest.mark.supports("linear colours", family="sd15")
 def test_a_costly_decoder_is_replaced_by_a_linear_map(tiny):
     model = replace(tiny, colours=LatentColours.of(LATENT_TO_RGB))
     latents = torch.zeros(1, 4, 3, 5)
@@ -67,6 +69,7 @@ def test_a_costly_decoder_is_replaced_by_a_linear_map(tiny):
     ]
 
 
+@pytest.mark.supports("linear colours")
 @pytest.mark.parametrize("family", ["sdxl", "sd3", "flux"])
 def test_every_family_has_colours_of_its_latents(families, family):
     from scumble_server.engine.families import flux, sd3, sdxl
@@ -79,10 +82,15 @@ def test_every_family_has_colours_of_its_latents(families, family):
     assert np.abs(shown[0, 0].astype(int) - expected).max() <= 1
 
 
-@pytest.mark.parametrize(("family", "channels"), [("sdxl", 4), ("flux", 16)])
-def test_a_small_autoencoder_beside_the_models_draws_them_and_sketches(family_folders, tmp_path, family, channels):
+@pytest.mark.supports("small autoencoder")
+@pytest.mark.parametrize(("family", "channels"), [("sd15", 4), ("sdxl", 4), ("sd3", 16), ("flux", 16)])
+def test_a_small_autoencoder_beside_the_models_draws_them_and_sketches(
+    models_folder, family_folders, tmp_path, family, channels
+):
     write_tiny_vae(tmp_path / f"tae-{family}", channels)
-    shutil.copytree(family_folders[family], tmp_path / "model")
+    shutil.copytree(family_folders.get(family, models_folder / "tiny"), tmp_path / "model")
+    if family == "sd15":  # by itself the tiny one is of the starter's size
+        (tmp_path / "model" / MANIFEST_NAME).write_text('{"family": "sd15"}')
     index = scan((tmp_path,), builtin=False)
     (entry,) = index.models
     assert entry.preview_vae == tmp_path / f"tae-{family}"

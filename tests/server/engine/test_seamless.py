@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers.models.downsampling import Downsample2D
-from scumble_server.engine.denoise import Text, denoise
+from scumble_server.engine.denoise import denoise
 from scumble_server.engine.executor import EngineExecutor
 from scumble_server.engine.latents import decode, draw, generators_for, moments
 from scumble_server.engine.pixels import to_unit_range
@@ -72,6 +72,7 @@ SEAMLESS = pytest.approx(1.0, abs=0.3)
 
 
 class TestSeams:
+    @pytest.mark.supports("seamless pictures", family="sd15")
     def test_text_to_image(self, executor):
         assert seams(executor) == (SEAMLESS, SEAMLESS)
 
@@ -124,22 +125,25 @@ class TestSeams:
 class TestEquivariance:
     """Rolled by a whole step of the deepest level, the noise gives the rolled picture."""
 
+    @pytest.mark.supports("seamless pictures")
     @pytest.mark.parametrize("tiling", ["x", "y", "xy"])
-    def test_denoised_and_decoded(self, tiny, tiling):
-        step = tiny.stride // tiny.scale
-        text = Text(*tiny.prompt_encoder.encode_pair("moss", ""), 4.0)
-        noise = draw((tiny.latent_channels, 2 * step, 2 * step), generators_for(0, 1), torch.device("cpu"))
+    @pytest.mark.parametrize("family", ["sd15", "sdxl"])
+    def test_denoised_and_decoded(self, tiny, families, family, tiling):
+        model = tiny if family == "sd15" else families[family].model
+        step = model.stride // model.scale
+        text = model.prompt_encoder.text(["moss"], "", 4.0)
+        noise = draw((model.latent_channels, 2 * step, 2 * step), generators_for(0, 1), torch.device("cpu"))
         shift = (step if "y" in tiling else 0, step if "x" in tiling else 0)
 
         def painted(latents):
-            scheduler = make_scheduler("ddim", tiny.scheduler_config)
+            scheduler = make_scheduler("ddim", model.scheduler_config)
             scheduler.set_timesteps(3)
-            clean = denoise(tiny.network, scheduler, scheduler.timesteps, latents, text, [], [], Hooks())
-            return decode(tiny, clean)[0].astype(int)
+            clean = denoise(model.network, scheduler, scheduler.timesteps, latents, text, [], [], Hooks())
+            return decode(model, clean)[0].astype(int)
 
-        with seamless([tiny.unet, tiny.vae], tiling):
+        with seamless([model.network.module, model.vae], tiling):
             plain, rolled = painted(noise), painted(noise.roll(shift, (2, 3)))
-        assert np.abs(np.roll(plain, [s * tiny.scale for s in shift], (0, 1)) - rolled).max() <= 1
+        assert np.abs(np.roll(plain, [s * model.scale for s in shift], (0, 1)) - rolled).max() <= 1
         assert np.abs(plain - rolled).max() > 8
 
     def test_encoded(self, tiny):

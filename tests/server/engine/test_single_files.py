@@ -121,6 +121,7 @@ def test_controlnet_is_the_folder(index, configs, tiny, name):
     assert_same_weights(file.embed, folder.embed)
 
 
+@pytest.mark.supports("single file", family="sd15", equal=True)
 def test_it_generates(index, configs):
     family = StableDiffusion15(configs)
     model = family.load_model(index.model("tiny"), CPU)

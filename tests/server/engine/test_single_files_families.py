@@ -95,6 +95,7 @@ def sdxl(family_folders, tmp_path_factory):
     return source, StableDiffusionXL(configs_for(tmp_path_factory, "sdxl", source, **encoders)), encoders, folder
 
 
+@pytest.mark.supports("single file", family="sdxl", equal=True)
 def test_sdxl_checkpoint_is_the_folder(sdxl, families):
     _, family, encoders, folder = sdxl
     (entry,) = scan((folder,), builtin=False).models
@@ -138,6 +139,7 @@ def test_sdxl_controlnets_that_lack_transformers(sdxl, families, tmp_path, confi
     }
 
 
+@pytest.mark.supports("single file", family="sd3", equal=True)
 @pytest.mark.parametrize("sizes", [{}, {"qk_norm": "rms_norm", "dual_attention_layers": (0, 1)}], ids=["3", "3.5"])
 def test_sd3_checkpoint_is_the_folder(family_folders, tmp_path_factory, sizes):
     source = family_folders["sd3"]
@@ -172,6 +174,7 @@ def test_sd3_checkpoint_is_the_folder(family_folders, tmp_path_factory, sizes):
         assert_same_weights(ours.module, theirs)
 
 
+@pytest.mark.supports("single file", family="flux", equal=True)
 @pytest.mark.parametrize("guided", [True, False], ids=["dev", "schnell"])
 def test_flux_checkpoint_is_the_folder_with_what_it_lends(family_folders, tmp_path_factory, guided):
     source = family_folders["flux"]

@@ -131,6 +131,7 @@ def painted(executor: EngineExecutor, **changes: object) -> list[np.ndarray]:
     return list(output.tensors.values())
 
 
+@pytest.mark.supports("noise on the surface", family="sd15")
 def test_a_job_begins_with_it_when_asked_to(executor):
     screen, surface, again = (painted(executor, noise_anchor=anchor) for anchor in ("screen", "surface", "surface"))
     assert (screen[0] != surface[0]).any()

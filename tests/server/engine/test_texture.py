@@ -87,6 +87,7 @@ class TestResults:
         for name, tensor in placed.tensors.items():
             assert (again.tensors[name] == tensor).all(), name
 
+    @pytest.mark.supports("textures all around, {method}", family="sd15")
     @pytest.mark.parametrize("method", TEXTURE_METHODS)
     def test_the_same_job_gives_the_same_pixels(self, executor, method):
         one = job(method=method, sampler="euler_a", controls=BOTH)

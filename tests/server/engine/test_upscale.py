@@ -114,6 +114,7 @@ class TestDiffusion:
         assert (first == second).all()
         assert (first != other).any()
 
+    @pytest.mark.supports("enlarging", family="sd15")
     def test_no_seam_between_windows(self, executor):
         """Steps between neighbours where windows begin and end are as large as elsewhere."""
         made = run(executor, denoising_strength=0.7, tile_size=64, tile_overlap=16).astype(float)
