@@ -105,8 +105,12 @@ def float_pixels(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.f
     """uint8 or uint16 H x W x C, top row first -> float32 H x W x 4 in [0, 1], bottom row first, as Blender has
     images."""
     height, width, channels = pixels.shape
-    result = np.ones((height, width, 4), np.float32)
-    result[..., : max(channels, 3)] = pixels[::-1] * np.float32(1.0 / np.iinfo(pixels.dtype).max)
+    result = np.empty((height, width, 4), np.float32)
+    result[..., 3] = 1.0
+    scale = np.float32(1.0 / np.iinfo(pixels.dtype).max)
+    # One channel after the other: numpy is slow over rows of three.
+    for channel in range(max(channels, 3)):
+        np.multiply(pixels[::-1, :, min(channel, channels - 1)], scale, out=result[..., channel])
     return result
 
 
