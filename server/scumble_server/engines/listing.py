@@ -87,14 +87,14 @@ class Listing:
             raise ScumbleError(ErrorCode.MODEL_MISSING, message, field=field, remedy=remedy)
         return next((name for name in suited if _family(name) == family), suited[0])
 
-    def _net(self, net: Named, family: str) -> ControlNetInfo:
-        return ControlNetInfo(net.id, net.name, family, kinds_of(net.name) or CONTROL_KINDS)
-
     def _model(self, model: Named, family: str, kinds: tuple[str, ...]) -> ModelInfo:
         large = _family(model.name) in ("sdxl", "sd3", "flux")
         side = 1024 if large else 512
         sampler = "dpmpp_2m_karras" if "dpmpp_2m_karras" in self.samplers else next(iter(self.samplers), "euler")
-        return ModelInfo(model.id, model.name, family, sampler, 20, 7.0, side, side, kinds, f"in {self.program}")
+        if _family(model.name) in ("sd3", "flux"):
+            sampler = "euler"
+        guidance = {"sd3": 4.5, "flux": 1.0}.get(_family(model.name), 7.0)  # FLUX's own is built in
+        return ModelInfo(model.id, model.name, family, sampler, 20, guidance, side, side, kinds, f"in {self.program}")
 
     def _found(self, known: Iterable[Named], wanted: str, what: str, field: str, remedy: Remedy) -> str:
         for item in known:

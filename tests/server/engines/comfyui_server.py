@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+import socket
 import struct
 import threading
 import uuid
@@ -18,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 COMBO = {"ckpt_name": "models", "control_net_name": "nets", "lora_name": "loras"}
+CLOSE, PING, PONG = 8, 9, 10
 INT, FLOAT, STRING = "INT", "FLOAT", "STRING"
 
 NODES = {
@@ -67,6 +69,7 @@ NODES = {
             "strength": (FLOAT, 0.0, 10.0),
             "start_percent": (FLOAT, 0.0, 1.0),
             "end_percent": (FLOAT, 0.0, 1.0),
+            "vae": "VAE",  # optional there
         },
         ("CONDITIONING", "CONDITIONING"),
     ),
@@ -97,6 +100,7 @@ class ComfyServer(ThreadingHTTPServer):
         self.sockets: dict[str, Handler] = {}
         self.asked: list[tuple[str, object]] = []
         self.new_style = False
+        self.previews = False
         self.html = False
         self.fail: dict | None = None
         self.paced = False
@@ -163,8 +167,10 @@ class ComfyServer(ThreadingHTTPServer):
             elif kind[0] == STRING:
                 if not isinstance(value, str):
                     yield problem("invalid_input_type", name, repr(value))
-            elif not kind[1] <= value <= kind[2]:
-                yield problem("value_out_of_range", name, repr(value))
+            elif value < kind[1]:
+                yield problem("value_smaller_than_min", name, repr(value))
+            elif value > kind[2]:
+                yield problem("value_bigger_than_max", name, repr(value))
             elif kind[0] == INT and (not isinstance(value, int) or (len(kind) > 3 and value % kind[3])):
                 yield problem("invalid_input_type", name, repr(value))
 
@@ -184,7 +190,8 @@ class ComfyServer(ThreadingHTTPServer):
                 line.say("execution_interrupted", {"prompt_id": prompt_id})
                 return
             line.say("progress", {"value": step, "max": steps, "prompt_id": prompt_id, "node": "sampler"})
-            line.send(2, struct.pack(">II", 1, 1) + picture(np.full((8, 8, 3), step * 9 % 256, np.uint8), "JPEG"))
+            if self.previews:
+                line.send(2, struct.pack(">II", 1, 1) + picture(np.full((8, 8, 3), step * 9 % 256, np.uint8), "JPEG"))
             if self.cut:
                 line.close()
                 return
@@ -196,6 +203,8 @@ class ComfyServer(ThreadingHTTPServer):
         name = f"out-{prompt_id}.png"
         self.files[name] = picture(self.paint(graph))
         image = {"filename": name, "subfolder": "", "type": "temp"}
+        line.say("executed", {"node": "output", "output": {"images": [image]}, "prompt_id": prompt_id})
+        line.say("execution_success", {"prompt_id": prompt_id, "timestamp": 1})
         self.history[prompt_id] = {"outputs": {"output": {"images": [image]}}, "status": {"completed": True}}
         line.say("executing", {"node": None, "prompt_id": prompt_id})
 
@@ -292,6 +301,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.json(400, {"error": error, "node_errors": errors})
         prompt_id = str(uuid.uuid4())
         self.server.graphs.append(graph)
+        self.server.previews = content.get("extra_data", {}).get("preview_method", "none") != "none"
         arguments = (prompt_id, graph, content["client_id"])
         threading.Thread(target=self.server.work, args=arguments, daemon=True).start()
         return self.json(200, {"prompt_id": prompt_id, "number": 1, "node_errors": {}})
@@ -308,9 +318,23 @@ class Handler(BaseHTTPRequestHandler):
         self.server.sockets[client] = self
         self.gone = threading.Event()
         self.say("status", {"status": {"exec_info": {"queue_remaining": 0}}, "sid": client})
-        while not self.gone.wait(0.02) and not self.server.over.is_set():
-            pass
+        self.hear()
+        self.gone.set()
         self.close_connection = True
+
+    def hear(self) -> None:
+        """Until the client closes, or goes: pings and the closing frame are answered, as aiohttp does by itself."""
+        while (head := self.rfile.read(2)) and not self.server.over.is_set():
+            opcode, length = head[0] & 15, head[1] & 127
+            if length == 126:
+                (length,) = struct.unpack(">H", self.rfile.read(2))
+            mask, data = self.rfile.read(4), self.rfile.read(length)
+            said = bytes(byte ^ mask[index % 4] for index, byte in enumerate(data))
+            if opcode == PING:
+                self.send(PONG, said)
+            elif opcode == CLOSE:
+                self.send(CLOSE, said)
+                return
 
     def say(self, kind: str, data: dict) -> None:
         self.send(1, json.dumps({"type": kind, "data": data}).encode())
@@ -325,7 +349,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def close(self) -> None:
         self.gone.set()
-        self.connection.close()
+        self.connection.shutdown(socket.SHUT_RDWR)
 
     def json(self, status: int, content: object) -> None:
         self.answer(status, json.dumps(content).encode(), "application/json")

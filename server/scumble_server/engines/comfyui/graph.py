@@ -61,7 +61,7 @@ def graph_of(job: GenerateJob, placed: Placed, seed: int) -> Graph:
         model, clip = [key, 0], [key, 1]
     graph["positive"] = _node("CLIPTextEncode", text=job.prompt, clip=clip)
     graph["negative"] = _node("CLIPTextEncode", text=job.negative_prompt, clip=clip)
-    positive, negative = _controls(graph, job, placed)
+    positive, negative = _controls(graph, job, placed, vae)
     sampler, scheduler = SAMPLERS[job.sampler]
     graph[SAMPLER] = _node(
         "KSampler",
@@ -81,7 +81,7 @@ def graph_of(job: GenerateJob, placed: Placed, seed: int) -> Graph:
     return graph
 
 
-def _controls(graph: Graph, job: GenerateJob, placed: Placed) -> tuple[Link, Link]:
+def _controls(graph: Graph, job: GenerateJob, placed: Placed, vae: Link) -> tuple[Link, Link]:
     positive, negative = ["positive", 0], ["negative", 0]
     for index, ((net, image), control) in enumerate(zip(placed.controls, job.controls, strict=True)):
         graph[f"net{index}"] = _node("ControlNetLoader", control_net_name=net)
@@ -93,6 +93,7 @@ def _controls(graph: Graph, job: GenerateJob, placed: Placed) -> tuple[Link, Lin
             negative=negative,
             control_net=[f"net{index}", 0],
             image=[f"shown{index}", 0],
+            vae=vae,  # SD 3's and FLUX's look at latents
             strength=control.strength,
             start_percent=control.start,
             end_percent=control.end,

@@ -28,6 +28,10 @@ LOOK = 0.2
 """Seconds between two looks whether the job was cancelled."""
 
 OPEN = 10.0
+SILENT = 120.0
+"""Seconds it may be too busy loading a model to answer a ping."""
+
+CLOSE = 1.0
 FRAME_BYTES = 256 * 1024 * 1024
 PREVIEW_IMAGE, PREVIEW_WITH_METADATA = 1, 4
 """Kinds of binary messages."""
@@ -125,7 +129,9 @@ class ComfyPainter:
         return f"{place} [temp]"
 
     def _queue(self, graph: dict[str, Any], client: str, job: GenerateJob) -> str:
-        answer = self._program.ask("/prompt", {"prompt": graph, "client_id": client})
+        # By itself ComfyUI draws no previews, unless it was started with --preview-method.
+        wanted = {"preview_method": "auto"}
+        answer = self._program.ask("/prompt", {"prompt": graph, "client_id": client, "extra_data": wanted})
         try:
             found = answer.json()
             if answer.status == 400 and "error" in found:
@@ -140,7 +146,14 @@ class ComfyPainter:
     def _listening(self, client: str) -> ClientConnection:
         address = self._program.url.replace("http", "ws", 1)
         try:
-            return connect(f"{address}/ws?clientId={client}", open_timeout=OPEN, max_size=FRAME_BYTES, proxy=None)
+            return connect(
+                f"{address}/ws?clientId={client}",
+                open_timeout=OPEN,
+                close_timeout=CLOSE,
+                ping_timeout=SILENT,
+                max_size=FRAME_BYTES,
+                proxy=None,
+            )
         except (OSError, InvalidHandshake) as error:
             raise self._program.away(str(error)) from error
 
@@ -213,8 +226,7 @@ class _Following:
                 raise failed(data, self._job)
             case "execution_interrupted":
                 raise ScumbleError(ErrorCode.WORKER_LOST, "somebody stopped it in ComfyUI", retryable=True)
-            case "execution_success":
-                return True
+        # Not at "execution_success": only after it the picture is put into the history.
         return False
 
     def _tell(self, data: Mapping[str, Any]) -> None:
