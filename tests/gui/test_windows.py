@@ -21,6 +21,9 @@ SAME_PICTURE = 12.0
 TARGET_RATE = 4.0
 """Live pictures per second, unless one asks for another number."""
 
+PUBLISHED = "1600x1000"
+"""Screen of the screenshots that the documentation shows."""
+
 PANELS = 900, 3400
 """Screen on which all panels have room at a scale of 1, pixels."""
 
@@ -65,14 +68,14 @@ def test_generate_and_cancel_by_clicks(shared: Path, server: Server) -> None:
 
 
 def test_an_artists_first_minute(shared: Path, server: Server) -> None:
-    facts = play(shared, "first_minute", server)
+    facts = play(shared, "first_minute", server, PUBLISHED)
     assert facts["generate"] == "done"
     assert facts["materials"]
     assert facts["materials_after_undo"] == []
 
 
 def test_texturing_all_around(shared: Path, server: Server) -> None:
-    facts = play(shared, "texture_all", server)
+    facts = play(shared, "texture_all", server, PUBLISHED)
     assert facts["coverage"] > 0.9
     assert facts["forming"]
     assert facts["materials_while_forming"] == 0

@@ -34,6 +34,7 @@ def scenario(stage: director.Stage) -> Generator:
     stage.facts["left_after_new"] = [name for name in stage.handlers() if ".live." in name]
     stage.facts["session_after_new"] = stage.part("state").session().state.value
     stage.screenshot("3_new")
+    bpy.ops.scumble.cancel()
     yield stage.until(lambda: not stage.part("state").session().jobs.live(), "an end of the jobs", 240.0)
 
     bpy.ops.wm.open_mainfile(filepath=saved)
@@ -61,13 +62,14 @@ def busy(stage: director.Stage, path: str) -> Generator:
     with stage.override():
         bpy.ops.scumble.live()
     yield stage.live().settled("a first live picture")
-    settings.num_inference_steps = 150
+    settings.num_inference_steps = 500
     with stage.override():
         bpy.ops.scumble.generate()
         bpy.ops.view3d.view_orbit(angle=0.3, type="ORBITRIGHT")
-        bpy.ops.wm.save_as_mainfile(filepath=path)
     jobs = stage.part("state").session().jobs
     yield stage.until(lambda: any(record.step > 1 for record in jobs.live()), "a job at work", 240.0)
+    with stage.override():
+        bpy.ops.wm.save_as_mainfile(filepath=path)
 
 
 director.play(scenario)
