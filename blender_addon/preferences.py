@@ -6,12 +6,18 @@ import bpy
 
 from .identity import PACKAGE
 
-__all__ = ["SCUMBLE_AP_preferences", "download_settings", "preferences", "register", "unregister"]
+__all__ = ["SCUMBLE_AP_preferences", "download_settings", "engine_arguments", "preferences", "register", "unregister"]
 
 CONNECTIONS = (
     ("LOCAL", "Start by Itself", "Start a server on this machine when it is needed, and end it with Blender"),
     ("RUNNING", "Already Running", "Use the server that was started on this machine with: scumble serve"),
     ("ADDRESS", "Address and Token", "Use a server anywhere, by its address"),
+)
+
+ENGINES = (
+    ("own", "Scumble", "Scumble's own engine paints; it alone can texture all around and make seamless pictures"),
+    ("comfyui", "ComfyUI", "A running ComfyUI paints, with its models"),
+    ("a1111", "AUTOMATIC1111, Forge", "A running AUTOMATIC1111 or Forge paints, with its models; start it with --api"),
 )
 
 
@@ -27,6 +33,13 @@ class SCUMBLE_AP_preferences(bpy.types.AddonPreferences):
     server_arguments: bpy.props.StringProperty(
         name="Arguments",
         description="More arguments for the server, such as --device cuda or --models /my/models",
+    )
+    engine: bpy.props.EnumProperty(
+        name="Engine", description="Who paints; from the next start of the server on", items=ENGINES, default="own"
+    )
+    engine_url: bpy.props.StringProperty(
+        name="Engine's Address",
+        description="Such as http://127.0.0.1:8188; empty for the address that the program usually has",
     )
     url: bpy.props.StringProperty(
         name="Address",
@@ -72,6 +85,9 @@ class SCUMBLE_AP_preferences(bpy.types.AddonPreferences):
         if self.connection == "LOCAL":
             layout.prop(self, "server_path")
             layout.prop(self, "server_arguments")
+            layout.prop(self, "engine")
+            if self.engine != "own":
+                layout.prop(self, "engine_url")
             layout.prop(self, "hub_token")
             layout.prop(self, "mirror")
         elif self.connection == "ADDRESS":
@@ -91,6 +107,14 @@ def download_settings(wanted: SCUMBLE_AP_preferences) -> dict[str, str]:
     """Environment variables of a server that we start; what isn't set here stays as the system has it."""
     given = {"HF_TOKEN": wanted.hub_token.strip(), "SCUMBLE_MIRROR": wanted.mirror.strip()}
     return {name: value for name, value in given.items() if value}
+
+
+def engine_arguments(wanted: SCUMBLE_AP_preferences) -> list[str]:
+    """Of a server that we start."""
+    if wanted.engine == "own":
+        return []
+    url = wanted.engine_url.strip()
+    return ["--engine", wanted.engine, *(["--engine-url", url] if url else [])]
 
 
 register, unregister = bpy.utils.register_classes_factory((SCUMBLE_AP_preferences,))

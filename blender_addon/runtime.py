@@ -15,7 +15,7 @@ from .compat import register_exit, unregister_exit
 from .connection.address import Address, check_allowed
 from .connection.server_process import find_command, running_server
 from .identity import CLIENT, PACKAGE
-from .preferences import download_settings, preferences
+from .preferences import download_settings, engine_arguments, preferences
 from .prepare import prepare
 from .session import ConnectionState, Session
 from .state import install, session
@@ -28,7 +28,7 @@ def connect() -> None:
     current, wanted = session(), preferences()
     try:
         if wanted.connection == "LOCAL":
-            arguments = shlex.split(wanted.server_arguments)
+            arguments = [*engine_arguments(wanted), *shlex.split(wanted.server_arguments)]
             command = find_command(bpy.path.abspath(wanted.server_path))
             current.start_server(command, _log_file(), arguments, download_settings(wanted))
         elif wanted.connection == "RUNNING":

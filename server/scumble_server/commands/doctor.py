@@ -8,6 +8,8 @@ import textwrap
 from dataclasses import asdict
 from pathlib import Path
 
+from ..engines.choose import ENGINES
+from ..health.engines import engine_findings
 from ..health.finding import Finding, Level
 from ..health.hardware import device_findings, disk_finding, memory_finding
 from ..health.packages import package_findings, python_finding
@@ -23,11 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="for machines, or for a bug report")
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu (default auto)")
     parser.add_argument("--models", type=Path, action="append", metavar="DIR", help="model folders, not the usual")
+    parser.add_argument("--engine", default="own", choices=("own", *ENGINES), help="who is to paint (default: own)")
+    parser.add_argument("--engine-url", default="", metavar="URL", help="where it is; default: the usual address")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Returns 1 if something keeps this machine from generating, else 0."""
-    findings = examine(arguments.device, None if arguments.models is None else tuple(arguments.models))
+    folders = None if arguments.models is None else tuple(arguments.models)
+    findings = examine(arguments.device, folders, arguments.engine, arguments.engine_url)
     problems = sum(finding.level is Level.PROBLEM for finding in findings)
     if arguments.json:
         print(json.dumps({"ok": problems == 0, "findings": [asdict(finding) for finding in findings]}, indent=2))
@@ -36,7 +41,9 @@ def run(arguments: argparse.Namespace) -> int:
     return int(problems > 0)
 
 
-def examine(device: str = "auto", model_dirs: tuple[Path, ...] | None = None) -> list[Finding]:
+def examine(
+    device: str = "auto", model_dirs: tuple[Path, ...] | None = None, engine: str = "own", engine_url: str = ""
+) -> list[Finding]:
     return [
         python_finding(),
         *package_findings(),
@@ -44,6 +51,7 @@ def examine(device: str = "auto", model_dirs: tuple[Path, ...] | None = None) ->
         memory_finding(),
         disk_finding(),
         *model_findings(model_dirs),
+        *engine_findings(engine, engine_url),
         *server_findings(),
         blender_finding(),
     ]

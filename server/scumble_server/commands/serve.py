@@ -57,8 +57,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--token-file", type=Path, help="file with the token clients need; without it one is made")
     parser.add_argument("--instance-id", default="", help="for whoever starts it, to know its record from others")
     parser.add_argument("--exit-with-stdin", action="store_true", help="stop when standard input is closed")
-    parser.add_argument("--engine", default="own", choices=("own", *ENGINES), help="who paints (default: own)")
-    parser.add_argument("--engine-url", default="", metavar="URL", help="where ComfyUI or AUTOMATIC1111 runs")
+    parser.add_argument(
+        "--engine",
+        default="own",
+        choices=("own", *ENGINES),
+        help="who paints (default: own), see docs/other-engines.md",
+    )
+    parser.add_argument(
+        "--engine-url", default="", metavar="URL", help="where that program runs; default: its usual address"
+    )
     parser.add_argument("--executor", default="", metavar="MODULE:NAME", help="what does the work, for developers")
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
 

@@ -1,4 +1,4 @@
-"""Which engine a server runs, by the name on the command line; imports none of them."""
+"""Which engine a server runs, by the name on the command line; imports none of them before it is asked for one."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from scumble_shared.messages import Capabilities
 from ..workers.service import WorkerService
 from ..workers.spec import ExecutorSpec
 from .http import checked_url
+from .listing import Listing
 
-__all__ = ["ENGINES", "foreign_service"]
+__all__ = ["ENGINES", "foreign_service", "look"]
 
 ENGINES = {
     "comfyui": ("scumble_server.engines.comfyui.painter:comfyui_executor", "http://127.0.0.1:8188"),
@@ -24,6 +25,16 @@ def foreign_service(engine: str, url: str = "") -> WorkerService:
     target, usual = ENGINES[engine]
     spec = ExecutorSpec(target, {"url": checked_url(url or usual)})
     return WorkerService(spec, find_models=_finder(spec))
+
+
+def look(engine: str, url: str = "") -> Listing:
+    """What the program has now. Raises ScumbleError SERVER_UNREACHABLE, or INVALID_FIELD for no address."""
+    from .comfyui.painter import ComfyPainter
+    from .webui.painter import WebuiPainter
+
+    url = url or ENGINES[engine][1]
+    painter = ComfyPainter(url) if engine == "comfyui" else WebuiPainter(url)
+    return painter.listing()
 
 
 def _finder(spec: ExecutorSpec) -> Callable[[], Capabilities]:

@@ -216,3 +216,16 @@ def test_what_the_preferences_say_of_downloads_reaches_a_server_of_our_own(part)
         assert settings(wanted) == {"HF_TOKEN": "hf_x", "SCUMBLE_MIRROR": "https://mirror.example"}
     finally:
         wanted.hub_token = wanted.mirror = ""
+
+
+def test_the_engine_that_is_to_paint_is_told_to_a_server_of_our_own(part):
+    wanted = bpy.context.preferences.addons[MODULE].preferences
+    arguments = part("preferences").engine_arguments
+    assert arguments(wanted) == []
+    try:
+        wanted.engine = "comfyui"
+        assert arguments(wanted) == ["--engine", "comfyui"]
+        wanted.engine_url = " http://box:8188 "
+        assert arguments(wanted) == ["--engine", "comfyui", "--engine-url", "http://box:8188"]
+    finally:
+        wanted.engine, wanted.engine_url = "own", ""

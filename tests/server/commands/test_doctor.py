@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import struct
 
 import pytest
 from scumble_server import cli
 from scumble_server.commands.doctor import examine, text_of
+from scumble_server.health.engines import engine_findings
 from scumble_server.health.finding import Finding, Level
 from scumble_server.health.hardware import device_findings, disk_finding
 from scumble_server.health.packages import installed, package_findings, pair_finding
@@ -74,6 +76,24 @@ class TestPackages:
         finding = pair_finding(packages(**known))
         assert finding.level is level
         assert bool(finding.remedy) is (level is Level.PROBLEM)
+
+
+class TestEngines:
+    def test_one_that_is_to_paint_must_be_there(self, capsys):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))  # and nobody listens
+            url = f"http://127.0.0.1:{free.getsockname()[1]}"
+            (finding,) = engine_findings("comfyui", url)
+        assert finding.level is Level.PROBLEM
+        assert url in finding.text
+        assert "Start ComfyUI" in finding.remedy
+
+    def test_what_is_no_address_is_said(self):
+        (finding,) = engine_findings("a1111", "my computer")
+        assert (finding.level, bool(finding.remedy)) == (Level.PROBLEM, True)
+
+    def test_those_nobody_asked_for_are_no_problem(self):
+        assert {finding.level for finding in engine_findings()} <= {Level.OK, Level.NOTE}
 
 
 class TestModels:

@@ -11,6 +11,8 @@ from comfyui_server import noise
 from scumble_server.engines.comfyui.painter import comfyui_executor
 from scumble_server.engines.http import checked_url
 from scumble_server.engines.webui.painter import webui_executor
+from scumble_server.health.engines import engine_findings
+from scumble_server.health.finding import Level
 from scumble_server.service import JobCancelled
 from scumble_shared.camera import Camera, look_at, perspective
 from scumble_shared.errors import ErrorCode, RemedyAction, ScumbleError
@@ -228,6 +230,12 @@ class TestWebui:
         assert shown.shape == (72, 104, 3)
         assert shown[0, 0, 0] > shown[0, -1, 0]
 
+    def test_forge_spells_nothing_with_a_capital(self, webui, executor, hooks):
+        webui.modules = ["None", "Canny"]
+        done(executor, replace(JOB, controls=(Control("depth"),), view=VIEW), hooks())
+        (unit,) = webui.requests[-1][1]["alwayson_scripts"]["controlnet"]["args"]
+        assert unit["module"] == "None"
+
     def test_progress_and_previews_while_it_works(self, webui, executor, hooks):
         executor.capabilities()
         webui.paced = True
@@ -273,3 +281,11 @@ def test_what_is_no_address_is_refused_before_anything_is_asked(url):
     with pytest.raises(ScumbleError) as caught:
         checked_url(url)
     assert caught.value.info.field == "--engine-url"
+
+
+@pytest.mark.parametrize(("engine", "words"), [("comfyui", "2 models, 3 ControlNets, 1 LoRAs"), ("a1111", "2 models")])
+def test_the_doctor_says_what_it_found(request, engine, words):
+    program = request.getfixturevalue({"comfyui": "comfyui", "a1111": "webui"}[engine])
+    (finding,) = engine_findings(engine, program.url)
+    assert finding.level is Level.OK
+    assert words in finding.text

@@ -68,6 +68,7 @@ class WebuiServer(ThreadingHTTPServer):
         self.samplers = ["DDIM", "Euler", "Euler a", "DPM++ 2M", "UniPC", "LCM"]
         self.schedulers = ["Automatic", "Uniform", "Karras"]
         self.nets: list[str] | None = ["None", "control_v11f1p_sd15_depth [cfd03158]", "control_normalbae [316696f1]"]
+        self.modules = ["none", "canny"]
         self.loras = ["moss"]
         self.api = True
         self.failure: tuple[int, dict] | None = None
@@ -113,7 +114,7 @@ class WebuiServer(ThreadingHTTPServer):
                 wrong = [key for key, value in unit.items() if key not in UNIT or not isinstance(value, UNIT[key])]
                 if wrong or unit["resize_mode"] not in RESIZE or unit["control_mode"] not in MODES:
                     return 422, {"detail": f"bad ControlNet unit: {wrong}"}
-                if unit["model"] not in self.nets or unit["module"] != "none":
+                if unit["model"] not in self.nets or unit["module"] != self.modules[0]:
                     return 500, {"error": "RuntimeError", "errors": f"model {unit['model']} not found"}
                 if not 0.0 <= unit["guidance_start"] <= unit["guidance_end"] <= 1.0:
                     return 422, {"detail": "guidance_start > guidance_end"}
@@ -121,6 +122,7 @@ class WebuiServer(ThreadingHTTPServer):
 
     def work(self, content: dict) -> list[bytes]:
         steps = content["steps"]
+        self.interrupted.clear()
         self.state = {"sampling_step": 0, "sampling_steps": steps}
         for step in range(1, steps + 1):
             if self.paced:
@@ -162,6 +164,7 @@ class Handler(BaseHTTPRequestHandler):
         }
         if server.nets is not None:
             lists["/controlnet/model_list"] = {"model_list": server.nets}
+            lists["/controlnet/module_list"] = {"module_list": server.modules, "module_detail": {}}
         return self.json(200, lists[path]) if path in lists else self.json(404, {"detail": "Not Found"})
 
     def progress(self, query: dict):

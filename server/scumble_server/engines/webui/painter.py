@@ -65,7 +65,9 @@ class WebuiPainter:
         shown = [canvas.filled(picture) for picture in control_pictures(job, tensors)]
         start, mask = start_pictures(job, tensors)
         grown = [None if picture is None else canvas.filled(picture) for picture in (start, mask)]
-        content = payload_of(job, model, canvas.size, loras, list(zip(nets, shown, strict=True)), *grown)
+        units = list(zip(nets, shown, strict=True))
+        nothing = self._no_preprocessor() if units else ""
+        content = payload_of(job, model, canvas.size, loras, units, nothing, *grown)
         path = "/sdapi/v1/txt2img" if start is None else "/sdapi/v1/img2img"
         images = [canvas.cropped(image) for image in self._made(path, content, job, hooks)]
         if start is None or mask is None:
@@ -137,6 +139,15 @@ class WebuiPainter:
         except (ValueError, KeyError, TypeError):
             raise self._program.nonsense("/controlnet/model_list") from None
         return named(name for name in names if name.lower() != "none")
+
+    def _no_preprocessor(self) -> str:
+        """What it calls the preprocessor that does nothing: AUTOMATIC1111 "none", Forge "None"."""
+        answer = self._program.ask("/controlnet/module_list")
+        try:
+            names = answer.json()["module_list"] if answer.status == 200 else []
+            return next((name for name in names if str(name).lower() == "none"), "none")
+        except (ValueError, KeyError, TypeError):
+            raise self._program.nonsense("/controlnet/module_list") from None
 
     def _loras(self) -> tuple[Named, ...]:
         """() where nothing tells them."""

@@ -34,10 +34,12 @@ def payload_of(
     size: tuple[int, int],
     loras: Sequence[tuple[str, float]],
     controls: Sequence[tuple[str, AnyArray]],
+    no_preprocessor: str,
     start: AnyArray | None,
     mask: AnyArray | None,
 ) -> dict[str, Any]:
-    """controls: name and control image of each of the job's, of ``size`` (width, height), as are start and mask."""
+    """controls: name and control image of each of the job's, of ``size`` (width, height), as are start and mask.
+    no_preprocessor: the name of that which does nothing."""
     sampler, schedule = SAMPLERS[job.sampler]
     tags = "".join(f" <lora:{name}:{weight:g}>" for name, weight in loras)
     content: dict[str, Any] = {
@@ -59,7 +61,7 @@ def payload_of(
         "override_settings_restore_afterwards": False,
     }
     if controls:
-        units = [_unit(job, index, net, image) for index, (net, image) in enumerate(controls)]
+        units = [_unit(job, index, net, image, no_preprocessor) for index, (net, image) in enumerate(controls)]
         content["alwayson_scripts"] = {"controlnet": {"args": units}}
     if start is not None:
         content |= {"init_images": [_text(start)], "denoising_strength": job.denoising_strength, "resize_mode": 0}
@@ -68,12 +70,12 @@ def payload_of(
     return content
 
 
-def _unit(job: GenerateJob, index: int, net: str, image: AnyArray) -> Mapping[str, Any]:
+def _unit(job: GenerateJob, index: int, net: str, image: AnyArray, no_preprocessor: str) -> Mapping[str, Any]:
     """One ControlNet unit; no preprocessor, since the image is what the ControlNet was trained on already."""
     control = job.controls[index]
     return {
         "enabled": True,
-        "module": "none",
+        "module": no_preprocessor,
         "model": net,
         "image": _text(image),
         "weight": control.strength,
