@@ -189,7 +189,7 @@ def _halves(words: NDArray[np.uint32]) -> tuple[NDArray[np.uint16], NDArray[np.u
 
 def _build(thing: bpy.types.Object) -> gpu.types.GPUBatch | None:
     """A batch of an evaluated object's mesh; None when it has no faces."""
-    mesh = thing.data
+    mesh = thing.original.data if _is_sculpted_directly(thing) else thing.data
     in_edit_mode = not len(mesh.vertices)
     surface = surface_of(thing.to_mesh() if in_edit_mode else mesh)
     if in_edit_mode:
@@ -200,6 +200,14 @@ def _build(thing: bpy.types.Object) -> gpu.types.GPUBatch | None:
     vertices.attr_fill("position", surface.positions)
     vertices.attr_fill("normal", surface.normals)
     return gpu.types.GPUBatch(type="TRIS", buf=vertices, elem=gpu.types.GPUIndexBuf(type="TRIS", seq=surface.indices))
+
+
+def _is_sculpted_directly(thing: bpy.types.Object) -> bool:
+    """Whether Blender draws the sculpted mesh itself. The evaluated one then doesn't have the latest strokes."""
+    if thing.mode != "SCULPT":
+        return False
+    original = thing.original
+    return original.data.shape_keys is None and not any(modifier.show_viewport for modifier in original.modifiers)
 
 
 def _instance_rows(drawn: list[ShownSurface], camera: Camera) -> NDArray[np.float32]:

@@ -60,9 +60,13 @@ class Watch:
 
 
 def _matters(update: bpy.types.DepsgraphUpdate) -> bool:
-    """Whether geometry may look different. A scene's update doesn't say what it is about: hiding, or just selecting."""
+    """Whether geometry may look different. A scene's update doesn't say what it is about: hiding, or just selecting.
+
+    A stroke of sculpting is told as a change of shading: Blender draws such a mesh around its dependency graph.
+    """
     if isinstance(update.id, bpy.types.Object):
-        return update.is_updated_geometry or update.is_updated_transform
+        sculpted = update.is_updated_shading and update.id.mode == "SCULPT"
+        return update.is_updated_geometry or update.is_updated_transform or sculpted
     return isinstance(update.id, bpy.types.Scene | bpy.types.Collection)
 
 

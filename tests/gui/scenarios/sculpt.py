@@ -47,6 +47,7 @@ def scenario(stage: director.Stage) -> Generator:
     yield stage.ticks(5)
     stage.screenshot("2_sculpted")
     assert stage.facts["sculpted"]
+    assert stage.facts["pictures_of_the_stroke"]
     latest = painter.latest.id
     yield from stage.key("ctrl+z")
     yield stage.until(lambda: live.is_settled() and painter.latest.id != latest, "the picture after undo")
