@@ -24,9 +24,7 @@ def check_size(width: int, height: int, path: Path, field: str) -> None:
     if width < 1 or height < 1:
         raise refused(field, f"{path.name} has no pixels")
     if max(width, height) > DEFAULT_LIMITS.image_side:
-        side = DEFAULT_LIMITS.image_side
-        message = f"{path.name} is {width}x{height}; at most {side} pixels a side can be used"
-        raise ScumbleError(ErrorCode.TOO_LARGE, message, field=field)
+        raise _too_large(path, f"{width}x{height}", field)
 
 
 def read_npy(path: Path, field: str) -> AnyArray:
@@ -46,7 +44,8 @@ def read_npy(path: Path, field: str) -> AnyArray:
 def read_picture(path: Path, field: str) -> AnyArray:
     """PNG, JPEG or WebP as stored: uint8 or uint16 H x W, or uint8 H x W x 3. Raises ScumbleError.
 
-    An alpha channel is dropped, a palette looked up.
+    An alpha channel is dropped, a palette looked up, a printer's colours (CMYK) become those of a screen. Of a picture
+    that moves the first is taken.
     """
     try:
         with Image.open(path, formats=FORMATS) as image:
@@ -56,5 +55,13 @@ def read_picture(path: Path, field: str) -> AnyArray:
             return np.asarray(image.convert("L" if image.mode in ("L", "LA", "1") else "RGB"))
     except UnidentifiedImageError as error:
         raise refused(field, f"{path.name} is not a {', '.join(FORMATS)} picture") from error
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:  # larger than Pillow itself would look at
+        raise _too_large(path, "far too large", field) from error
+    except (OSError, SyntaxError) as error:
         raise refused(field, f"{path.name} can't be read: {error}") from error
+
+
+def _too_large(path: Path, what: str, field: str) -> ScumbleError:
+    side = DEFAULT_LIMITS.image_side
+    message = f"{path.name} is {what}; at most {side} pixels a side can be used"
+    return ScumbleError(ErrorCode.TOO_LARGE, message, field=field, remedy=Remedy("Make the picture smaller"))

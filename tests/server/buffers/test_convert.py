@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -217,3 +219,54 @@ class TestPictures:
         Image.effect_noise((64, 64), 50).save(path)
         path.write_bytes(path.read_bytes()[:1500])
         assert refusal(read_color, path, "init_image").info.field == "init_image"
+
+    @pytest.mark.parametrize(("mode", "suffix"), [("CMYK", "jpg"), ("L", "jpg"), ("RGBA", "webp"), ("P", "png")])
+    def test_colours_are_those_that_are_seen(self, tmp_path, mode, suffix):
+        """A printer's red, too."""
+        red = Image.new("RGB", (16, 16), (250, 10, 10) if mode != "L" else (90, 90, 90))
+        path = tmp_path / f"p.{suffix}"
+        red.convert(mode).save(path, **({"lossless": True} if suffix == "webp" else {}))
+        seen = read_color(path, "init_image").reshape(-1, 3).mean(0)
+        np.testing.assert_allclose(seen, red.getpixel((0, 0)), atol=8)
+
+    def test_sixteen_bits_are_scaled_not_cut(self, tmp_path):
+        grey = np.linspace(0, 65535, 256).astype(np.uint16)[None].repeat(3, 0)
+        Image.fromarray(grey).save(tmp_path / "p.png")
+        seen = read_color(tmp_path / "p.png", "init_image")
+        np.testing.assert_allclose(seen[0, :, 0], np.arange(256), atol=1)
+
+    @pytest.mark.parametrize("suffix", ["png", "webp"])
+    def test_of_a_moving_one_the_first_is_taken(self, tmp_path, suffix):
+        first, second = (Image.new("RGB", (8, 8), colour) for colour in ((200, 0, 0), (0, 0, 200)))
+        path = tmp_path / f"p.{suffix}"
+        first.save(path, save_all=True, append_images=[second], duration=100, lossless=True)
+        seen = read_color(path, "init_image")
+        assert seen.shape == (8, 8, 3)
+        assert seen[0, 0, 0] > 150 > seen[0, 0, 2]
+
+    def test_one_pixel_is_a_picture(self, tmp_path):
+        Image.new("RGB", (1, 1), (1, 2, 3)).save(tmp_path / "p.png")
+        assert read_color(tmp_path / "p.png", "init_image").tolist() == [[[1, 2, 3]]]
+
+    @pytest.mark.parametrize("size", [(30_000, 1), (30_000, 30_000)])
+    def test_thirty_thousand_pixels_are_refused_before_they_are_read(self, tmp_path, size):
+        path = tmp_path / "p.png"
+        path.write_bytes(png_head(*size))
+        error = refusal(read_color, path, "init_image")
+        assert (error.code, error.info.field) == (ErrorCode.TOO_LARGE, "init_image")
+        assert f"at most {DEFAULT_LIMITS.image_side}" in error.info.message
+        assert "smaller" in error.info.remedy.label
+
+    @pytest.mark.parametrize("kind", ["GIF", "TIFF", "BMP"])
+    def test_other_formats_are_refused_with_those_that_are_read(self, tmp_path, kind):
+        Image.new("RGB", (4, 4)).save(tmp_path / "p.png", kind)
+        assert "PNG, JPEG, WEBP" in refusal(read_color, tmp_path / "p.png", "init_image").info.message
+
+
+def png_head(width: int, height: int) -> bytes:
+    """Of a picture whose pixels don't follow."""
+    chunks = {b"IHDR": struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0), b"IDAT": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks.items()
+    )
