@@ -28,6 +28,7 @@ from .folders import (
 from .index import ModelIndex
 from .intrinsics import is_estimator_folder, read_estimator_folder
 from .manifest import MANIFEST_NAME, Manifest, parse_manifest, read_json
+from .noise import as_named
 from .places import roots_of
 from .safetensors_header import BadFileError, read_header, read_metadata
 from .upscalers import can_run_upscalers
@@ -198,6 +199,7 @@ def _model(path: Path, entry_id: str, name: str, weights: Weights, manifest: Man
         if (path / f"controlnet_{kind}").is_dir() or not path.exists()
     }
     single_file = path.is_file()
+    weights = as_named(weights, name, family) if single_file else weights
     return ModelEntry(
         id=entry_id,
         name=manifest.name or name,

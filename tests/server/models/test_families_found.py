@@ -85,6 +85,21 @@ class TestCheckpoints:
         assert model.prediction_type == "v_prediction"
         assert model.zero_terminal_snr is not bool(said)
 
+    @pytest.mark.parametrize(
+        ("name", "v_prediction", "zero_snr"),
+        [
+            ("noobaiXL_vPred10", True, False),
+            ("Frosting v-prediction ztSNR", True, True),
+            ("sdxl_zsnr", False, True),
+            ("vpredator", False, False),
+            ("improved-v2", False, False),
+        ],
+    )
+    def test_or_by_its_name_where_marks_were_lost(self, tmp_path, name, v_prediction, zero_snr):
+        put(tmp_path, name, XL)
+        (model,) = found(tmp_path).models
+        assert (model.prediction_type == "v_prediction", model.zero_terminal_snr) == (v_prediction, zero_snr)
+
     def test_what_a_file_lacks_a_folder_lends(self, tmp_path):
         put(tmp_path, "Finetune", FLUX)
         assert "must lie beside it" in found(tmp_path).unusable[0].reason
