@@ -178,24 +178,3 @@ def test_frames_don_t_share_memory(built):
     bpy.context.scene.camera.location.x += 2.0
     look()
     assert (first.depth == kept).all()
-
-
-def test_a_mesh_that_is_sculpted_shows_the_latest_strokes(built):
-    """Blender draws it around its dependency graph, whose evaluated mesh doesn't hear of them."""
-    scenes.still_life()
-    monkey = bpy.data.objects["Monkey"]
-    monkey.modifiers.clear()
-    bpy.context.view_layer.objects.active = monkey
-    bpy.ops.object.mode_set(mode="SCULPT")
-    before = look()
-    monkey.data.vertices.foreach_set("co", 1.5 * vertices_of(monkey.data))
-    after = look()
-    bpy.ops.object.mode_set(mode="OBJECT")
-    assert (after.object_id > 0).sum() > (before.object_id > 0).sum()
-    assert (after.depth != before.depth).any()
-
-
-def vertices_of(mesh):
-    found = np.empty(3 * len(mesh.vertices), np.float32)
-    mesh.vertices.foreach_get("co", found)
-    return found
