@@ -30,6 +30,7 @@ TITLES = {
         "textures all around, sequential",
         "enlarging",
         "noise on the surface",
+        "drafts of live mode",
         "seamless pictures",
     ),
     "Controls": (

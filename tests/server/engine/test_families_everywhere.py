@@ -42,9 +42,10 @@ NEW = pytest.mark.parametrize("family", FAMILIES)
 
 
 @pytest.fixture(scope="module")
-def folder(family_folders, families, tmp_path_factory):
+def folder(models_folder, family_folders, families, tmp_path_factory):
     """All families' models, and a LoRA for each that changes one layer."""
     place = tmp_path_factory.mktemp("library")
+    (place / "sd15").symlink_to(models_folder / "tiny", target_is_directory=True)
     for name, path in family_folders.items():
         (place / name).symlink_to(path, target_is_directory=True)
         component = "unet" if name == "sdxl" else "transformer"
@@ -110,6 +111,21 @@ def test_noise_on_the_surface(executor, family):
     view = View(camera(0.0), depth="depth")
     anchored = generated(executor, family, {"depth": depth}, view=view, noise_anchor="surface")
     assert (anchored != generated(executor, family)).any()
+
+
+@pytest.mark.supports("drafts of live mode")
+@pytest.mark.parametrize("family", ["sd15", *FAMILIES])
+def test_drafts_of_live_mode(executor, family):
+    """What it asks for while the view moves: a step or two, sketchy, and what was painted before to go on from."""
+    depth = np.full((64, 64), 2.0, np.float32)
+    controls = (Control("depth"),)
+    view = View(camera(0.0), depth="depth")
+    settings = {"num_inference_steps": 1, "quality": "draft", "decoder": "small", "controls": controls, "view": view}
+    first = generated(executor, family, {"depth": depth}, **settings)
+    again = {"init_image": "first", "denoising_strength": 0.6}
+    second = generated(executor, family, {"depth": depth, "first": first}, **settings, **again)
+    assert (first != second).any()
+    assert (first == generated(executor, family, {"depth": depth}, **settings)).all()
 
 
 @NEW
