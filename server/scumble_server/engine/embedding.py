@@ -101,7 +101,7 @@ class PromptEncoder:
         output = self._text_encoder(ids, attention_mask=mask, output_hidden_states=self._layer is not None)
         pooled = output.text_embeds if "text_embeds" in output else output.pooler_output
         plain = output.last_hidden_state if self._layer is None else output.hidden_states[self._layer]
-        weights = torch.tensor([weights for _, weights in chunks], device=device, dtype=plain.dtype)
+        weights = torch.tensor([weights for _, weights in chunks], device=plain.device, dtype=plain.dtype)
         if bool((weights == 1.0).all()):
             return plain, pooled
         weighted = plain * weights[..., None]

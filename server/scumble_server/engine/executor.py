@@ -26,6 +26,7 @@ from scumble_shared.job import (
 from scumble_shared.messages import Capabilities
 from scumble_shared.tensor import AnyArray, Digest
 
+from ..memory.machine import Machine
 from ..models.index import ModelIndex
 from ..models.scan import scan
 from ..service import JobHooks, Output
@@ -34,7 +35,12 @@ from ..texturing.maps.job import Teller, maps_of_pictures
 from .conditioning import ViewBuffers, control_image, view_buffers
 from .device import resolve_device
 from .extensions.controls import ActiveControl
+from .family import LoadedModel
 from .generate import Timings, canvas_of, generate
+from .memory.descent import descend, is_out_of_memory
+from .memory.fit import Fit
+from .memory.fitting import Fitter
+from .memory.probe import probe
 from .needed import Needed
 from .pixels import image_array
 from .resident import ResidentModels
@@ -48,14 +54,23 @@ class EngineExecutor:
     """Implements :class:`scumble_server.service.Executor` for one device. One call at a time.
 
     model_dirs: searched for models besides the built-in one. device: see :func:`.device.resolve_device`.
-    compiles: on CUDA, kernels are made for each model and size in the background.
+    compiles: on CUDA, kernels are made for each model and size in the background. machine: what memory there is; None
+    asks the device.
     """
 
-    def __init__(self, model_dirs: tuple[Path, ...] = (), device: str = "auto", compiles: bool = False) -> None:
+    def __init__(
+        self,
+        model_dirs: tuple[Path, ...] = (),
+        device: str = "auto",
+        compiles: bool = False,
+        machine: Machine | None = None,
+    ) -> None:
         self._device = resolve_device(device)
         self._model_dirs = model_dirs
         self._index = scan(model_dirs)
-        self._resident = ResidentModels(self._device, compiles)
+        self._machine = probe(self._device) if machine is None else machine
+        self._fitter = Fitter(self._machine, self._device)
+        self._resident = ResidentModels(self._device, compiles, self._machine.room)
 
     def capabilities(self) -> Capabilities:
         return self._index.capabilities(self._device.label)
@@ -66,30 +81,45 @@ class EngineExecutor:
     def warm_up(self, hooks: JobHooks) -> None:
         """Load the built-in model and run it once at its smallest, so that first-time costs are paid."""
         entry = self._index.model(DEFAULT_MODEL)
-        self._resident.model(entry, hooks)
         controls = tuple(Control(kind, image="black") for kind in entry.controlnets)
         job = GenerateJob("", width=64, height=64, num_inference_steps=1, sampler=entry.sampler, controls=controls)
-        self._generate(job, {"black": torch.zeros(64, 64, 3, dtype=torch.uint8).numpy()}, hooks)
+        self.run(job, {"black": torch.zeros(64, 64, 3, dtype=torch.uint8).numpy()}, hooks)
 
     def run(self, job: Job, tensors: Mapping[Digest, AnyArray], hooks: JobHooks) -> Output:
         hooks.check_cancelled()
         with _out_of_memory(job):
-            if isinstance(job, GenerateJob):
-                return self._generate(job, tensors, hooks)
             if isinstance(job, ControlImagesJob):
                 return self._control_images(job, tensors)
-            if isinstance(job, TextureJob):
-                return self._texture(job, tensors, hooks)
-            if isinstance(job, UpscaleJob):
-                return self._upscale(job, tensors, hooks)
-            return self._project(job, tensors, hooks)
+            if isinstance(job, ProjectJob):
+                return self._project(job, tensors, hooks)
+            return self._fitted(job, tensors, hooks)
 
-    def _generate(self, job: GenerateJob, tensors: Mapping[Digest, AnyArray], hooks: JobHooks) -> Output:
+    def _fitted(
+        self, job: GenerateJob | TextureJob | UpscaleJob, tensors: Mapping[Digest, AnyArray], hooks: JobHooks
+    ) -> Output:
+        """With a model, in the memory there is. What can't be is refused before anything is loaded."""
+        if isinstance(job, UpscaleJob) and not _paints(job):
+            return self._upscale(job, tensors, hooks, None, None)
+        needed = self._needed(job)
+
+        def work(fit: Fit) -> Output:
+            if isinstance(job, GenerateJob):
+                return self._generate(job, tensors, hooks, needed, fit)
+            if isinstance(job, TextureJob):
+                return self._texture(job, tensors, hooks, needed, fit)
+            return self._upscale(job, tensors, hooks, needed, fit)
+
+        fit = self._fitter.fit(needed, job)
+        lower = _nothing if job.memory == "off" else self._fitter.lower
+        return descend(fit, work, lower, self._resident.make_room, hooks)
+
+    def _generate(
+        self, job: GenerateJob, tensors: Mapping[Digest, AnyArray], hooks: JobHooks, needed: Needed, fit: Fit
+    ) -> Output:
         timings = Timings()
         with timings.stage("loading"):
-            needed = self._needed(job)  # what can't be is refused before anything is loaded
             teller = self._teller(job, hooks)
-            model, loaded = needed.load(self._resident, hooks)
+            model, loaded = needed.load(self._resident, hooks, fit)
         with timings.stage("conditioning"):
             images = _control_images(job.controls, job.view, tensors, job.width, job.height)
             whole = canvas_of(job, model)
@@ -105,24 +135,37 @@ class EngineExecutor:
             with timings.stage("maps"):
                 maps, facts = maps_of_pictures(job, results, teller, hooks)
                 made |= maps
-        return Output(made, {**needed.provenance(), **self._circumstances(timings), **facts})
+        return Output(made, {**needed.provenance(), **self._circumstances(timings, model), **facts})
 
-    def _texture(self, job: TextureJob, tensors: Mapping[Digest, AnyArray], hooks: JobHooks) -> Output:
+    def _texture(
+        self, job: TextureJob, tensors: Mapping[Digest, AnyArray], hooks: JobHooks, needed: Needed, fit: Fit
+    ) -> Output:
         from .texture import Loaded, texture
 
         timings = Timings()
-        needed = self._needed(job)
         teller = self._teller(job, hooks)
+        models: list[LoadedModel] = []
 
         def load() -> Loaded:
-            return Loaded(*needed.load(self._resident, hooks))
+            loaded = Loaded(*needed.load(self._resident, hooks, fit))
+            models.append(loaded.model)
+            return loaded
 
         # Geometry needs float64, which Apple's GPUs don't have.
         device = self._device.torch_device if self._device.torch_device.type == "cuda" else torch.device("cpu")
         results, facts = texture(job, tensors, load, device, hooks, timings, teller)
-        return Output(results, {**needed.provenance(), **self._circumstances(timings), **facts})
+        return Output(
+            results, {**needed.provenance(), **self._circumstances(timings, models[0] if models else None), **facts}
+        )
 
-    def _upscale(self, job: UpscaleJob, tensors: Mapping[Digest, AnyArray], hooks: JobHooks) -> Output:
+    def _upscale(
+        self,
+        job: UpscaleJob,
+        tensors: Mapping[Digest, AnyArray],
+        hooks: JobHooks,
+        needed: Needed | None,
+        fit: Fit | None,
+    ) -> Output:
         from .upscale import Means, check_picture, upscale
 
         timings, means, used = Timings(), Means(), dict[str, object]()
@@ -134,17 +177,17 @@ class EngineExecutor:
                     replace(means, network=self._resident.upscaler(upscaler, hooks)),
                     {"upscaler": upscaler.name},
                 )
-            if job.method == "diffusion" and job.denoising_strength > 0.0:
-                needed = self._needed(job)
-                model, loaded = needed.load(self._resident, hooks)
+            if needed is not None and fit is not None:
+                model, loaded = needed.load(self._resident, hooks, fit)
                 images = _of_their_own(job, tensors, width, height)
                 means = replace(means, model=model, controls=list(zip(loaded, images, strict=True)))
                 used |= needed.provenance()
         image = upscale(job, tensors, means, self._device.torch_device, hooks, timings)
-        return Output({"image/0": image}, {**used, **self._circumstances(timings)})
+        return Output({"image/0": image}, {**used, **self._circumstances(timings, means.model)})
 
-    def _circumstances(self, timings: Timings) -> dict[str, object]:
+    def _circumstances(self, timings: Timings, model: LoadedModel | None) -> dict[str, object]:
         return {
+            **({"memory": list(model.room.told)} if model is not None else {}),
             "device": self._device.label,
             "dtype": str(self._device.dtype).removeprefix("torch."),
             "versions": {"scumble": __version__, "torch": torch.__version__, "diffusers": version("diffusers")},
@@ -222,15 +265,22 @@ def _control_image(
     return control_image(control, buffers, width, height)
 
 
+def _paints(job: UpscaleJob) -> bool:
+    """Whether it needs a model."""
+    return job.method == "diffusion" and job.denoising_strength > 0.0
+
+
+def _nothing(fit: Fit) -> None:
+    """There is no lower way."""
+
+
 @contextmanager
 def _out_of_memory(job: Job) -> Iterator[None]:
     """The device's complaint as an error with a size that is likelier to fit."""
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise _memory_error(job) from error
-    except RuntimeError as error:
-        if "can't allocate memory" not in str(error) and "not enough memory" not in str(error):
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
             raise
         raise _memory_error(job) from error
 

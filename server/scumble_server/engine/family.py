@@ -15,6 +15,7 @@ from .cache import Cache
 from .denoise import Network, Residuals, Step, Text
 from .device import Device
 from .fast.graphs import Graphs
+from .memory.stages import Room
 
 __all__ = [
     "CONDITIONS_KEPT",
@@ -91,7 +92,8 @@ class LoadedModel:
 
     vae: diffusers AutoencoderKL. scheduler_config: the noise schedule it was trained on. colours: of latents, for
     previews; None if the decoder is cheap enough itself. preview_vae: diffusers AutoencoderTiny, if there is one.
-    graphs, compiler: what makes it quicker on its device; see :mod:`.fast.engage`.
+    graphs, compiler: what makes it quicker on its device; see :mod:`.fast.engage`. room: how it lies in memory, and
+    what the job that runs does about that.
     """
 
     entry: ModelEntry
@@ -104,6 +106,7 @@ class LoadedModel:
     preview_vae: Any = None
     graphs: Graphs | None = None
     compiler: Any = None
+    room: Room = field(default_factory=Room)
 
     @property
     def unet(self) -> Any:

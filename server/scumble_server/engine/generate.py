@@ -16,7 +16,7 @@ from scumble_shared.tensor import AnyArray, Digest
 from ..service import JobHooks
 from .beginning import Anchor, Beginning
 from .canvas import Canvas, canvas
-from .denoise import FLOW, Text, denoise
+from .denoise import FLOW, AtOnce, Text, denoise
 from .extensions.controls import ActiveControl, Controls
 from .extensions.preview import Preview
 from .family import LoadedModel
@@ -101,7 +101,10 @@ def _generate(
         way = engage(model, Controls(controls), timesteps, job.quality)
         extensions = [*inpainting, *way.extensions, Preview(model, hooks, ENCODED, DENOISED)]
     with timings.stage("denoising"):
-        latents = denoise(way.network, scheduler, timesteps, latents, text, beginning.generators, extensions, hooks)
+        few = AtOnce(model.room.at_once) if model.room.at_once else None
+        latents = denoise(
+            way.network, scheduler, timesteps, latents, text, beginning.generators, extensions, hooks, few
+        )
     hooks.check_cancelled()
     with timings.stage("decoding"):
         hooks.progress("decoding", fraction=DENOISED)
@@ -142,6 +145,7 @@ def text_of(job: GenerateJob | UpscaleJob, model: LoadedModel) -> Text:
 
 def texts_of(job: GenerateJob | TextureJob | UpscaleJob, model: LoadedModel, prompts: Sequence[str]) -> Text:
     """One embedding for each of ``prompts``, guided as the job says."""
+    model.room.show("text")
     guided = job.guidance_scale > 1.0 and not model.network.embeds_guidance
     return model.prompt_encoder.text(prompts, job.negative_prompt if guided else None, job.guidance_scale)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -39,7 +40,9 @@ def draw(shape: Sequence[int], generators: Sequence[torch.Generator], device: to
 def moments(model: LoadedModel, image: torch.Tensor) -> Moments:
     """What the autoencoder makes of ``image``, 1 x 3 x H x W in -1 to 1."""
     vae = model.vae
-    posterior = vae.encode(image.to(model.device.torch_device, vae.dtype)).latent_dist
+    model.room.show("autoencoder")
+    with _tiled(vae, model.room.tiled):
+        posterior = vae.encode(image.to(model.device.torch_device, vae.dtype)).latent_dist
     mean, deviation, scale = posterior.mean.float(), posterior.std.float(), vae.config.scaling_factor
     if vae.config.latents_mean is not None and vae.config.latents_std is not None:
         usual, spread = _statistics(vae, mean)
@@ -93,19 +96,47 @@ def colours(model: LoadedModel, latent: torch.Tensor) -> torch.Tensor:
     """A single latent, 1 x C x h x w, as float32 1 x 3 x H x W in 0 to 1. Raises as :func:`decode` does."""
     vae = model.vae
     scaled = unscaled(vae, latent)
-    try:
-        pixels = decoded(model, vae, scaled.to(vae.dtype)).float()
-    except torch.OutOfMemoryError:
-        pixels = _decoded_in_windows(vae, scaled)
+    model.room.show("autoencoder")
+    pixels = _decoded(model, scaled)
     _check_finite(latent)  # not before, since on a GPU it waits for all that was asked for until then
     if not bool(torch.isfinite(pixels).all()) and vae.dtype != torch.float32:
         # Some checkpoints' decoders overflow in half precision; the cure is to decode in full.
         dtype = vae.dtype
-        pixels = vae.to(torch.float32).decode(scaled.float(), return_dict=False)[0]
-        vae.to(dtype)
+        try:
+            vae.to(torch.float32)
+            pixels = _decoded(model, scaled)
+        finally:
+            vae.to(dtype)
+        model.room.tell("decoded in full precision, since half of it overflowed")
     _check_finite(pixels)
     fractions: torch.Tensor = (pixels * 0.5 + 0.5).clamp(0.0, 1.0)
     return fractions
+
+
+def _decoded(model: LoadedModel, scaled: torch.Tensor) -> torch.Tensor:
+    """float32 1 x 3 x H x W, about -1 to 1; in parts where memory is short, or turns out to be."""
+    vae = model.vae
+    if not model.room.tiled:
+        try:
+            return decoded(model, vae, scaled.to(vae.dtype)).float()
+        except torch.OutOfMemoryError:
+            model.room.tell("decoded in tiles, since memory ran out")
+    return _decoded_in_windows(vae, scaled).float()
+
+
+@contextmanager
+def _tiled(vae: Any, wanted: bool) -> Iterator[None]:
+    """Within it, diffusers' autoencoder encodes in tiles; not what repeats, since tiles have edges."""
+    if not wanted or tiling_now():
+        yield
+        return
+    before = vae.use_tiling, vae.tile_sample_min_size, vae.tile_latent_min_size
+    scale = 2 ** (len(vae.config.block_out_channels) - 1)
+    vae.use_tiling, vae.tile_sample_min_size, vae.tile_latent_min_size = True, WINDOW * scale, WINDOW
+    try:
+        yield
+    finally:
+        vae.use_tiling, vae.tile_sample_min_size, vae.tile_latent_min_size = before
 
 
 def _sketched(model: LoadedModel, latent: torch.Tensor) -> torch.Tensor:

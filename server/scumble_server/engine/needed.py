@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scumble_shared.errors import ErrorCode, Remedy, ScumbleError
+from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
 from scumble_shared.job import GenerateJob, TextureJob, UpscaleJob
 
 from ..models.entries import ControlNetEntry, ModelEntry
@@ -14,6 +14,8 @@ from ..models.index import ModelIndex
 from ..service import JobHooks
 from .family import LoadedControlNet, LoadedModel
 from .lora import Wanted
+from .memory.fit import Fit
+from .memory.laying import lay
 from .resident import ResidentModels
 
 __all__ = ["Needed"]
@@ -33,13 +35,28 @@ class Needed:
         entry = index.model(job.model)
         _check(job, entry)
         nets = [index.controlnet(c.model, c.kind, entry, i) for i, c in enumerate(job.controls)]
+        if job.loras and entry.path.suffix.lower() == ".gguf":
+            raise ScumbleError(
+                ErrorCode.UNSUPPORTED,
+                f"the weights of {entry.name} are quantized in its file, and LoRAs can't be added to such",
+                field="job.loras[0].model",
+                remedy=Remedy("Remove the LoRA", RemedyAction.REMOVE_LORA, "0"),
+            )
         loras = [Wanted(index.lora(one.model, entry, i), one.weight, i) for i, one in enumerate(job.loras)]
         return cls(entry, nets, loras)
 
-    def load(self, resident: ResidentModels, hooks: JobHooks) -> tuple[LoadedModel, list[LoadedControlNet]]:
-        """Raises ScumbleError as :class:`.resident.ResidentModels` does."""
-        model = resident.model(self.entry, hooks, self.loras)
-        return model, [resident.controlnet(net, model, hooks, i) for i, net in enumerate(self.nets)]
+    def load(self, resident: ResidentModels, hooks: JobHooks, fit: Fit) -> tuple[LoadedModel, list[LoadedControlNet]]:
+        """As ``fit`` wants them. Raises ScumbleError as :class:`.resident.ResidentModels` does."""
+        resident.begin(fit.working)
+        takes = dict(zip(dict.fromkeys(self.nets), fit.nets, strict=True))
+        model = resident.model(self.entry, hooks, self.loras, fit.plan, fit.model)
+        nets = [
+            resident.controlnet(net, model, hooks, i, fit.plan, takes[net], self.loras)
+            for i, net in enumerate(self.nets)
+        ]
+        lay(model, nets, fit.plan)
+        resident.rest()
+        return model, nets
 
     def provenance(self) -> dict[str, object]:
         return {

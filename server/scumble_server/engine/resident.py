@@ -1,4 +1,4 @@
-"""The models and ControlNets that stay on the device between jobs, and the word to the library that they are in use."""
+"""The models and ControlNets that stay loaded between jobs, and the word to the library that they are in use."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
 
+from ..memory.machine import Bytes
+from ..memory.plan import Plan
 from ..models.entries import ControlNetEntry, EstimatorEntry, ModelEntry, UpscalerEntry
 from ..models.library import lease
 from ..service import JobHooks
@@ -20,64 +22,108 @@ from .device import Device
 from .families import family_of
 from .family import LoadedControlNet, LoadedModel
 from .fast.engage import accelerate, accelerate_controlnet
-from .lora import Changes, Wanted
+from .lora import Changes, Wanted, versions
 from .marigold import Marigold, load_marigold
+from .memory.kept import Kept
+from .memory.laying import lay, modules_of, own_memory, settled, settled_controlnet, where_to_load
 
 __all__ = ["ResidentModels"]
 
-MODELS_KEPT = 1
-CONTROLNETS_KEPT = 4
 UPSCALERS_KEPT = 1
 ESTIMATORS_KEPT = 1
 
 Loaded = TypeVar("Loaded")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Held(Generic[Loaded]):
     """lease: that its files aren't deleted or replaced; open weights may be read from disk at any time. changes: of a
-    model's weights."""
+    model's weights. rests: it isn't in use, so that its files may be."""
 
     loaded: Loaded
     lease: ExitStack
     changes: Changes = field(default_factory=Changes)
+    rests: bool = False
 
 
 class ResidentModels:
-    """Known by their paths, since an id may stand for another model after the folders were looked through again."""
+    """Known by their paths, since an id may stand for another model after the folders were looked through again; and by
+    how they lie in memory, for a model that was stored smaller isn't what it was."""
 
-    def __init__(self, device: Device, compiles: bool = False) -> None:
-        """compiles: kernels are made for models on CUDA, in the background."""
+    def __init__(self, device: Device, compiles: bool = False, room: Bytes = Bytes()) -> None:  # noqa: B008
+        """compiles: kernels are made for models on CUDA, in the background. room: for all that stays; what a job asks
+        for stays as long as it runs, whether there is room or not."""
         self._device, self._compiles = device, compiles
-        self._models: Cache[Path, _Held[LoadedModel]] = Cache(MODELS_KEPT, _release)
-        self._controlnets: Cache[tuple[Path, Path], _Held[LoadedControlNet]] = Cache(CONTROLNETS_KEPT, _release)
+        self._models: Kept[_Held[Any]] = Kept(room, _release)
         self._upscalers: Cache[Path, _Held[Network]] = Cache(UPSCALERS_KEPT, _release)
         self._estimators: Cache[Path, _Held[Marigold]] = Cache(ESTIMATORS_KEPT, _release)
 
-    def model(self, entry: ModelEntry, hooks: JobHooks, loras: Sequence[Wanted] = ()) -> LoadedModel:
-        """Loaded if it isn't yet; what was loaded before it goes. With these LoRAs and no others.
+    def begin(self, working: Bytes) -> None:
+        """A job begins that takes ``working`` beside the models it asks for."""
+        self._models.begin(working)
 
-        Raises ScumbleError MODEL_INVALID, or IN_USE while its files are being deleted or replaced; and as
-        :meth:`.lora.Changes.make` does.
+    def rest(self) -> None:
+        """What the present job didn't ask for lets go of its files, so that they can be deleted or replaced."""
+        for held in self._models.idle():
+            if not held.rests:
+                own_memory(modules_of(held.loaded))
+                held.lease.close()
+                held.rests = True
+
+    def make_room(self) -> bool:
+        """Give back all that the present job didn't ask for; whether there was anything."""
+        found = self._models.clear(wanted_too=False) + len(self._upscalers) + len(self._estimators)
+        self._upscalers.clear()
+        self._estimators.clear()
+        return found > 0
+
+    def model(
+        self,
+        entry: ModelEntry,
+        hooks: JobHooks,
+        loras: Sequence[Wanted] = (),
+        plan: Plan = Plan(),  # noqa: B008
+        takes: Bytes = Bytes(),  # noqa: B008
+    ) -> LoadedModel:
+        """Loaded if it isn't yet; what there is no room for any more goes. With these LoRAs and no others.
+
+        plan: how it lies in memory. takes: its weights. Raises ScumbleError MODEL_INVALID, UNSUPPORTED if it can't be
+        quantized, or IN_USE while its files are being deleted or replaced; and as :meth:`.lora.Changes.make` does.
         """
 
         def load() -> _Held[LoadedModel]:
             hooks.progress("loading")
-            self._controlnets.clear()
             with _leased(entry.path, "job.model") as stack:
-                loaded = family_of(entry.family).load_model(entry, self._device)
-                accelerate(loaded, self._compiles)
+                loaded = family_of(entry.family).load_model(entry, where_to_load(self._device, plan))
+                if plan.storage != "plain":
+                    Changes().make(loaded, loras)  # while weights are what LoRAs were made for
+                settled(loaded, self._device, plan)
+                if plan.is_plain:
+                    accelerate(loaded, self._compiles)
                 return _Held(loaded, stack.pop_all())
 
-        held = self._models.get(entry.path, load)
-        held.changes.make(held.loaded, loras)
-        return _spaced(held.loaded, loras)
+        held = self._models.get(_key(entry, loras, plan), takes, load)
+        _wake(held, entry.path, "job.model")
+        if plan.storage == "plain":
+            held.changes.make(held.loaded, loras)
+        model: LoadedModel = held.loaded
+        lay(model, (), plan)
+        return _spaced(model, loras)
 
     def controlnet(
-        self, entry: ControlNetEntry, model: LoadedModel, hooks: JobHooks, position: int
+        self,
+        entry: ControlNetEntry,
+        model: LoadedModel,
+        hooks: JobHooks,
+        position: int,
+        plan: Plan = Plan(),  # noqa: B008
+        takes: Bytes = Bytes(),  # noqa: B008
+        loras: Sequence[Wanted] = (),
     ) -> LoadedControlNet:
-        """The ControlNet of control number ``position``. Raises as :meth:`model` does, and MODEL_MISMATCH."""
+        """The ControlNet of control number ``position``, for the model that was asked for last. Raises as :meth:`model`
+        does, and MODEL_MISMATCH."""
         field = f"job.controls[{position}].model"
+        owner = _key(model.entry, loras, plan)
 
         def load() -> _Held[LoadedControlNet]:
             hooks.progress("loading")
@@ -87,10 +133,15 @@ class ResidentModels:
                 except ScumbleError as error:
                     remedy = Remedy("Remove this control", RemedyAction.REMOVE_CONTROL, str(position))
                     raise ScumbleError.from_info(replace(error.info, field=field, remedy=remedy)) from error
-                accelerate_controlnet(loaded, self._device)
+                settled_controlnet(loaded, self._device, plan)
+                if plan.is_plain:
+                    accelerate_controlnet(loaded, self._device)
                 return _Held(loaded, stack.pop_all())
 
-        return self._controlnets.get((model.entry.path, entry.path), load).loaded
+        held = self._models.get((owner, entry.path, _stamp(entry.path)), takes, load, owner)
+        _wake(held, entry.path, field)
+        net: LoadedControlNet = held.loaded
+        return net
 
     def upscaler(self, entry: UpscalerEntry, hooks: JobHooks) -> Network:
         """Raises as :func:`..upscaling.network.load_network` does, and ScumbleError IN_USE."""
@@ -111,6 +162,25 @@ class ResidentModels:
                 return _Held(load_marigold(entry, self._device), stack.pop_all())
 
         return self._estimators.get(entry.path, load).loaded
+
+
+def _key(entry: ModelEntry, loras: Sequence[Wanted], plan: Plan) -> tuple[object, ...]:
+    """What is stored smaller carries its LoRAs for good."""
+    changed = versions(loras) if plan.storage != "plain" else ()
+    return entry.path, _stamp(entry.path), plan.storage, plan.placement, plan.text_grouped, changed
+
+
+def _stamp(path: Path) -> tuple[tuple[int, int], ...]:
+    """Another one if the files are replaced."""
+    files = sorted([*path.glob("*.safetensors"), *path.glob("*/*.safetensors")]) if path.is_dir() else [path]
+    return tuple((status.st_mtime_ns, status.st_size) for status in (file.stat() for file in files if file.exists()))
+
+
+def _wake(held: _Held[Any], path: Path, field: str) -> None:
+    """Its files stay as they are again. Raises ScumbleError IN_USE while they are being deleted or replaced."""
+    if held.rests:
+        held.lease = _leased(path, field)
+        held.rests = False
 
 
 def _spaced(model: LoadedModel, loras: Sequence[Wanted]) -> LoadedModel:

@@ -148,10 +148,10 @@ def denoised_together(
         agreeing = SyncSchedule(until=job.sync_end)
         extensions += [sharing, Synchronise(plan, agreeing, free, known.to(plan.target.device))]
     extensions.append(Contact(model, hooks, (ENCODED, GENERATED), free, known))
-    at_once = AtOnce(len(free))
+    at_once = AtOnce(min(model.room.at_once or len(free), len(free)))
     if not model.device.is_gpu:
         rows, columns = painting.latent_size
-        at_once.images = max(1, min(len(free), CPU_LATENTS // (rows * columns)))
+        at_once.images = max(1, min(at_once.images, CPU_LATENTS // (rows * columns)))
     text = texts_of(job, model, [painting.views[index].prompt for index in free])
     with shared_attention(model.network.module, sharing):
         clean = denoise(way.network, scheduler, timesteps, latents, text, own, extensions, hooks, at_once)

@@ -84,7 +84,7 @@ def _windows(job: UpscaleJob, model: LoadedModel, canvas: Tensor) -> Windows:
 
 def _at_once(model: LoadedModel, cut: Windows) -> int:
     most = GPU_WINDOWS if model.device.is_gpu else CPU_LATENTS // (cut.rows * cut.columns)
-    return max(1, min(len(cut), most))
+    return max(1, min(len(cut), most, model.room.at_once or most))
 
 
 # --- between pixels and latents -----------------------------------------------------------------------

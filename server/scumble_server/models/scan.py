@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from scumble_shared.job import DEFAULT_MODEL
@@ -25,6 +26,7 @@ from .folders import (
     read_model_folder,
     read_preview_folder,
 )
+from .gguf_header import read_gguf_header
 from .index import ModelIndex
 from .intrinsics import is_estimator_folder, read_estimator_folder
 from .manifest import MANIFEST_NAME, Manifest, parse_manifest, read_json
@@ -36,6 +38,8 @@ from .upscalers import can_run_upscalers
 __all__ = ["default_model_dirs", "scan"]
 
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
+GGUF = ".gguf"
+PACKED_FAMILIES = ("flux", "sd3")
 MAX_DEPTH = 5
 WORDS_OF_KIND = {
     "depth": {"depth", "midas", "zoe"},
@@ -175,7 +179,7 @@ def _candidates(folder: Path, depth: int) -> Iterator[Path]:
                 yield path
             elif depth > 1:
                 yield from _candidates(path, depth - 1)
-        elif path.suffix.lower() in (".safetensors", *PICKLES):
+        elif path.suffix.lower() in (".safetensors", GGUF, *PICKLES):
             yield path
 
 
@@ -185,8 +189,18 @@ def _read(path: Path) -> tuple[Weights, Manifest]:
         return (read_model_folder(path) if is_model_folder(path) else read_controlnet_folder(path)), manifest
     if path.suffix.lower() in PICKLES:
         raise BadFileError("files of this kind can run code when opened; convert it to .safetensors")
-    weights = detect(read_header(path), read_metadata(path))
+    weights = _packed(path) if path.suffix.lower() == GGUF else detect(read_header(path), read_metadata(path))
     return weights, parse_manifest(read_json(path.with_suffix(".json")))
+
+
+def _packed(path: Path) -> Weights:
+    """Of a file whose weights are quantized."""
+    weights = detect(read_gguf_header(path))
+    if weights.role != "checkpoint" or weights.family not in PACKED_FAMILIES:
+        raise BadFileError("of .gguf files only the transformers of FLUX and Stable Diffusion 3 can be used")
+    if find_spec("gguf") is None:
+        raise BadFileError('quantized files need a package that isn\'t installed here: pip install "scumble[quantize]"')
+    return weights
 
 
 def _model(path: Path, entry_id: str, name: str, weights: Weights, manifest: Manifest) -> ModelEntry:

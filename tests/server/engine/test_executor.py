@@ -216,7 +216,7 @@ class TestErrors:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
         model.unet.register_forward_pre_hook(exhausted)
-        error = error_of(executor, job(width=1024, height=512))
+        error = error_of(executor, job(width=1024, height=512, memory="off"))
         assert (error.code, error.info.retryable) == (ErrorCode.OUT_OF_MEMORY, True)
         assert (error.info.remedy.action, error.info.remedy.argument) == (RemedyAction.REDUCE_SIZE, "704x320")
 

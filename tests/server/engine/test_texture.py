@@ -217,7 +217,8 @@ class TestMemory:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
         model.unet.register_forward_pre_hook(exhausted)
-        error = error_of(executor, job(views=tuple(TextureView(camera(a, side=256)) for a in (0.0, 90.0))))
+        views = tuple(TextureView(camera(a, side=256)) for a in (0.0, 90.0))
+        error = error_of(executor, job(views=views, memory="off"))
         assert (error.code, error.info.retryable) == (ErrorCode.OUT_OF_MEMORY, True)
         assert (error.info.remedy.action, error.info.remedy.argument) == (RemedyAction.REDUCE_SIZE, "128x128")
 

@@ -154,7 +154,7 @@ class TestActivations:
         found = activations(lambda: UNet2DConditionModel(**config("sd15/unet")), torch.float16, run)
         assert found == pytest.approx(PUBLISHED["sd15"].per_latent * images * side**2, rel=0.01)
 
-    @pytest.mark.parametrize(("side", "images"), [(64, 1), (32, 2)])
+    @pytest.mark.parametrize(("side", "images"), [(64, 1), (96, 1)])
     def test_transformer(self, side, images):
         def run(transformer):
             given = {

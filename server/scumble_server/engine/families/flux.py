@@ -43,9 +43,11 @@ from .loading import (
     guarded,
     has_cheap_decoder,
     preview_vae,
+    read_weights,
     scheduler_config,
     settle,
 )
+from .packed import sides_of
 
 __all__ = ["Flux"]
 
@@ -178,7 +180,7 @@ class TokenControlNet(LoadedControlNet):
     def condition(self, image: AnyArray, kind: str) -> torch.Tensor:
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255.0 * 2.0 - 1.0
         if self._sees_pixels:
-            return pixels.to(self.net.device, self.net.dtype)
+            return pixels.to(self.model.device.torch_device, self.net.dtype)
         return packed(moments(self.model, pixels)[0]).to(self.net.dtype)
 
     def run(self, step: Step, shown: Sequence[Shown]) -> Residuals:
@@ -264,7 +266,7 @@ def _from_folder(folder: Path, dtype: torch.dtype) -> Parts:
 
 def _from_file(entry: ModelEntry, dtype: torch.dtype, configs: Path) -> Parts:
     """What the file lacks, T5's tokenizer always, is that of the folder which lends it."""
-    weights, lender = load_file(entry.path), entry.lender
+    weights, lender = read_weights(entry.path), entry.lender
     if lender is None:
         raise KeyError("a complete FLUX folder is needed beside it, for the text encoders")
     clip_state = prefixed(weights, ["text_encoders.clip_l.transformer."])
@@ -300,7 +302,7 @@ def _transformer(weights: Mapping[str, torch.Tensor], configs: Path, dtype: torc
         "num_layers": count_blocks(state, "transformer_blocks."),
         "num_single_layers": count_blocks(state, "single_transformer_blocks."),
         "num_attention_heads": state["context_embedder.weight"].shape[0] // int(config["attention_head_dim"]),
-        "in_channels": state["x_embedder.weight"].shape[1],
+        "in_channels": sides_of(state["x_embedder.weight"])[1],
         "guidance_embeds": any(".guidance_embedder." in name for name in state),
     }
     return from_state(FluxTransformer2DModel, {**config, **sizes}, state, dtype)

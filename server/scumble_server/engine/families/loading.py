@@ -12,11 +12,13 @@ from accelerate import init_empty_weights
 from diffusers import AutoencoderTiny
 from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
 from transformers.utils import logging as transformers_logging
 
 from ...models.entries import ModelEntry
 from ..device import Device
+from .packed import is_packed, packed_from_state, read_packed
 
 __all__ = [
     "CONFIGS",
@@ -29,6 +31,7 @@ __all__ = [
     "has_cheap_decoder",
     "options",
     "preview_vae",
+    "read_weights",
     "scheduler_config",
     "settle",
     "trained_as",
@@ -51,7 +54,7 @@ def guarded(name: str, load: Callable[[], Loaded]) -> Loaded:
         return load()
     except torch.OutOfMemoryError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError) as error:
         raise ScumbleError(
             ErrorCode.MODEL_INVALID,
             f"{name} can't be loaded: {str(error).splitlines()[0][:200] if str(error) else type(error).__name__}",
@@ -74,10 +77,17 @@ def component(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
 
 def from_state(kind: Any, config: Mapping[str, object], state: Mapping[str, torch.Tensor], dtype: torch.dtype) -> Any:
     """A component of diffusers from tensors under its own names. Raises RuntimeError if they don't fit."""
+    if any(is_packed(tensor) for tensor in state.values()):
+        return packed_from_state(kind, config, state, dtype)
     with init_empty_weights():
         module = kind.from_config({key: value for key, value in config.items() if not key.startswith("_")})
     module.load_state_dict(dict(state), strict=True, assign=True)
     return module.to(dtype)
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a single file, .safetensors or .gguf."""
+    return read_packed(path) if path.suffix.lower() == ".gguf" else load_file(path)
 
 
 def options(folder: Path, stem: str) -> dict[str, object]:

@@ -40,6 +40,7 @@ from .loading import (
     guarded,
     has_cheap_decoder,
     preview_vae,
+    read_weights,
     scheduler_config,
     settle,
 )
@@ -248,7 +249,7 @@ def _from_folder(folder: Path, dtype: torch.dtype) -> Parts:
 
 def _from_file(entry: ModelEntry, dtype: torch.dtype, configs: Path) -> Parts:
     """T5's tokenizer isn't in any file; without a folder that lends one, the model does without T5."""
-    weights, lender = load_file(entry.path), entry.lender
+    weights, lender = read_weights(entry.path), entry.lender
     clips = []
     for number, name in (("", "clip_l"), ("_2", "clip_g")):
         state = prefixed(weights, [f"text_encoders.{name}.transformer."])
@@ -257,15 +258,21 @@ def _from_file(entry: ModelEntry, dtype: torch.dtype, configs: Path) -> Parts:
             clips.append((clip_tokenizer("!" if number else "<|endoftext|>"), encoder))
         else:
             clips.append(clip_from_folder(lender, number, True, dtype))
-    local = {"config": str(configs), "local_files_only": True}
     return (
         clips[0],
         clips[1],
         _t5(weights, lender, configs, dtype),
-        AutoencoderKL.from_single_file(dict(weights), subfolder="vae", torch_dtype=_vae_dtype(dtype), **local),
+        _vae(weights, lender, configs, _vae_dtype(dtype)),
         _transformer(weights, configs, dtype),
         scheduler_config(configs),
     )
+
+
+def _vae(weights: Mapping[str, torch.Tensor], lender: Path | None, configs: Path, dtype: torch.dtype) -> Any:
+    if lender is not None and not any(name.startswith(("vae.", "first_stage_model.")) for name in weights):
+        return component(AutoencoderKL, lender / "vae", dtype)
+    local = {"config": str(configs), "local_files_only": True}
+    return AutoencoderKL.from_single_file(dict(weights), subfolder="vae", torch_dtype=dtype, **local)
 
 
 def _t5(

@@ -101,7 +101,8 @@ class UNetControlNet(LoadedControlNet):
         return [self.net, self.embed]
 
     def condition(self, image: AnyArray, kind: str) -> torch.Tensor:
-        pixels = torch.from_numpy(image).to(self.net.device).permute(2, 0, 1)[None].float() / 255.0
+        place = next(self.embed.parameters()).device  # the net itself may be elsewhere until it runs
+        pixels = torch.from_numpy(image).to(place).permute(2, 0, 1)[None].float() / 255.0
         return self.embed(pixels.to(self.net.dtype))  # type: ignore[no-any-return]
 
     def run(self, step: Step, shown: Sequence[Shown]) -> Residuals:

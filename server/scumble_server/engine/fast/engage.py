@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..denoise import Extension, Network
+from ..denoise import Extension, Network, Step
 from ..device import Device
 from ..extensions.controls import Controls
 from ..family import LoadedControlNet, LoadedModel
+from ..memory.stages import Room
 from ..seamless import tiling_now
 from .assembly import Assembly
 from .attention import fuse_projections
@@ -31,6 +32,16 @@ class Engaged:
     extensions: Sequence[Extension]
 
 
+class Brought(Extension):
+    """Has the network and its ControlNets on the device when they are about to run."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+
+    def before_network(self, step: Step) -> None:
+        self._room.show("network")
+
+
 def engage(
     model: LoadedModel,
     controls: Controls,
@@ -41,13 +52,15 @@ def engage(
     """timesteps: as :func:`..generate.schedule` gives them. quality: see scumble_shared.job.QUALITIES.
     variant: what the network's doing depends on besides; see :class:`.assembly.Assembly`.
 
-    On a CPU at full quality all is done plainly: nothing is gained there by anything else.
+    On a CPU at full quality all is done plainly: nothing is gained there by anything else. So it is where weights come
+    and go, or are unpacked for the moment: there is nothing that stays in place for a graph.
     """
     saving = SAVINGS[quality]
-    if model.device.torch_device.type != "cuda":
+    if model.device.torch_device.type != "cuda" or not model.room.is_plain:
+        there = Brought(model.room)
         if saving == Saving():
-            return Engaged(model.network, [controls])
-        return Engaged(_assembly(model, controls, timesteps, saving, None, variant), [])
+            return Engaged(model.network, [there, controls])
+        return Engaged(_assembly(model, controls, timesteps, saving, None, variant), [there])
     # What a tiling job does to convolutions is undone after it; a graph of it would not be used again.
     graphs = None if tiling_now() else model.graphs
     return Engaged(_assembly(model, controls, timesteps, saving, graphs, variant), [Pace()])

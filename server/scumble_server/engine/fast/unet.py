@@ -29,6 +29,7 @@ def can_be_halved(module: Any) -> bool:
     config = getattr(module, "config", {})
     return (
         type(module).__name__ == "UNet2DConditionModel"
+        and not hasattr(module, "_diffusers_hook")  # what a hook does, it does when the whole is called
         and all(config[name] == value for name, value in PLAIN.items())
         and config["addition_embed_type"] in (None, "text", "text_time")
         and module.mid_block is not None

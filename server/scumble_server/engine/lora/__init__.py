@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .changes import Changes, Wanted
+from .changes import Changes, Wanted, versions
 
-__all__ = ["Changes", "Wanted"]
+__all__ = ["Changes", "Wanted", "versions"]

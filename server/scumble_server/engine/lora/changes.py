@@ -18,7 +18,7 @@ from .reading import Layer, read_layers
 if TYPE_CHECKING:
     from ..family import LoadedModel
 
-__all__ = ["Changes", "Wanted"]
+__all__ = ["Changes", "Wanted", "versions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Changes:
         Raises ScumbleError MODEL_INVALID or MODEL_MISMATCH about the LoRA that can't be used; then the model has none.
         """
         acting = [one for one in wanted if one.weight != 0.0]
-        key = tuple((*_version(one), one.weight) for one in acting)
+        key = versions(acting)
         if key == self._now:
             return False
         self._take_back()
@@ -92,6 +92,11 @@ def _about(one: Wanted) -> Iterator[None]:
         yield
     except ScumbleError as error:
         raise _refused(one, error.code, error.info.message) from error
+
+
+def versions(wanted: Sequence[Wanted]) -> tuple[tuple[object, ...], ...]:
+    """Equal if they change weights in the same way."""
+    return tuple((*_version(one), one.weight) for one in wanted if one.weight != 0.0)
 
 
 def _version(one: Wanted) -> tuple[object, ...]:
