@@ -51,6 +51,13 @@ TITLES = {
         "LoRA, weights taken back to the bit",
     ),
     "Models": ("diffusers folder", "single file", "v-prediction, zero terminal SNR", "made for few steps"),
+    "Memory": (
+        "parts that come and go",
+        "layers that come and go",
+        "weights in 8-bit floats, unpacked to compute",
+        "weights quantized to 8 bits (torchao)",
+        "weights quantized in the file (GGUF)",
+    ),
     "Previews": ("linear colours", "small autoencoder"),
 }
 PREFIXES = {"LoRAs": "LoRA, "}
