@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import bpy
 from scumble_shared.errors import ErrorCode, ScumbleError
+from scumble_shared.tensor import AnyArray
 
 from .. import request
 from ..actions import start_texture
@@ -13,12 +16,14 @@ from ..jobs import JobRecord
 from ..prepare import finished
 from ..runtime import ensure_connection
 from ..state import session
+from .frames import with_spare
 from .painter import Painter
 
 __all__ = ["is_on", "keep", "latest", "painter", "register", "start", "stop", "texture", "unregister"]
 
 _painter: Painter | None = None
 _latest: JobRecord | None = None
+_latest_spare: Mapping[str, AnyArray] = {}
 
 
 def painter() -> Painter | None:
@@ -55,10 +60,10 @@ def start(context: bpy.types.Context) -> Painter:
 
 def stop() -> None:
     """What is being painted is given up; the newest frame can still be kept."""
-    global _painter, _latest
+    global _painter, _latest, _latest_spare
     if _painter is None:
         return
-    _latest = latest()
+    _latest, _latest_spare = latest(), _spare()
     _painter.stop()
     _painter = None
     if _on_load in bpy.app.handlers.load_pre:
@@ -86,19 +91,24 @@ def _as_result() -> JobRecord:
         raise ScumbleError(ErrorCode.SCENE, "live mode hasn't painted anything yet", field="live")
     if (known := session().jobs.get(frame.id)) is not None:
         return known
-    record = finished(frame)
+    record = with_spare(finished(frame), _spare())
     session().jobs.add(record)
     return record
 
 
+def _spare() -> Mapping[str, AnyArray]:
+    """Of the newest frame."""
+    return _painter.latest_spare if _painter is not None and _painter.latest is not None else _latest_spare
+
+
 def _on_load(*_: object) -> None:
     """The file is about to go, and its viewports with it. Blender drops its handlers itself, ours among them."""
-    global _painter, _latest
+    global _painter, _latest, _latest_spare
     if _painter is not None:
         _painter.stop()
         _painter = None
         session().changes += 1
-    _latest = None
+    _latest, _latest_spare = None, {}
 
 
 @bpy.app.handlers.persistent
@@ -111,7 +121,7 @@ def register() -> None:
 
 
 def unregister() -> None:
-    global _latest
+    global _latest, _latest_spare
     unregister_exit(_on_exit)
     stop()
-    _latest = None
+    _latest, _latest_spare = None, {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
@@ -10,19 +11,30 @@ import numpy as np
 from numpy.typing import NDArray
 from scumble_shared.job import GenerateJob, tensors_of, with_tensors
 from scumble_shared.messages import Capabilities
+from scumble_shared.tensor import AnyArray, Digest, digest_of
 
 from .. import capture, request
+from ..jobs import JobRecord
 from .adapt import Quality
 from .watch import Place
 
-__all__ = ["Frame", "at_place", "look", "same"]
+__all__ = ["Frame", "at_place", "look", "same", "with_spare"]
+
+CAPTURED = ("normal", "object_id")
+"""Buffers of a view beside its depth, which is always of use."""
+
+READ_BY = {"depth": (), "normal": ("normal",), "segmentation": ("object_id",)}
+"""By kind of control; other kinds read all there are."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """depth: float32 h x w, planar, top row first. surfaces: to draw the picture on; none where nothing can draw."""
+    """depth: float32 h x w, planar, top row first. surfaces: to draw the picture on; none where nothing can draw.
+    spare: buffers of the view that its controls don't read and the server isn't sent, by the view's field.
+    """
 
     request: request.Request
+    spare: Mapping[str, AnyArray]
     depth: NDArray[np.float32]
     surfaces: tuple[capture.DrawnSurface, ...]
 
@@ -62,8 +74,26 @@ def look(context: bpy.types.Context, capabilities: Capabilities, quality: Qualit
         noise_anchor=settings.live.noise,
         result_actions=(),
     )
-    made = replace(made, target=replace(made.target, live=True))
-    return Frame(made, made.tensors[made.job.view.depth], capture.drawn_surfaces())
+    depth = made.tensors[made.job.view.depth]
+    spared = _spared(made.job)
+    view = replace(made.job.view, **dict.fromkeys(spared))
+    left = {name: array for name, array in made.tensors.items() if name not in spared.values()}
+    spare = {field: made.tensors[name] for field, name in spared.items()}
+    made = replace(made, job=replace(made.job, view=view), tensors=left, target=replace(made.target, live=True))
+    return Frame(made, spare, depth, capture.drawn_surfaces())
+
+
+def with_spare(record: JobRecord, spare: Mapping[str, AnyArray]) -> JobRecord:
+    """A finished frame whose view has all that was captured, for what goes on from it."""
+    names = {field: digest_of(array) for field, array in spare.items()}
+    tensors = {**record.tensors, **{names[field]: array for field, array in spare.items()}}
+    return replace(record, job=replace(record.job, view=replace(record.job.view, **names)), tensors=tensors)
+
+
+def _spared(job: GenerateJob) -> dict[str, Digest]:
+    """What of the view no control reads, by field."""
+    read = {field for control in job.controls for field in READ_BY.get(control.kind, CAPTURED)}
+    return {field: name for field in CAPTURED if field not in read and (name := getattr(job.view, field))}
 
 
 def same(first: Frame, second: Frame) -> bool:

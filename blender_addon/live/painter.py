@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import bpy
 from scumble_shared.errors import ErrorCode, ErrorInfo, ScumbleError
+from scumble_shared.tensor import AnyArray
 
 from .. import pump
 from ..apply import results
@@ -67,12 +68,14 @@ class Painter:
     """area_pointer: the viewport where it was begun (``Area.as_pointer``), 0 for any. ended_by_error: called if it must
     be stopped.
 
-    latest: the newest finished job, with a :class:`Painting`. status: what it does, for the panel. pictures: finished.
+    latest: the newest finished job, with a :class:`Painting`. latest_spare: what its frame has besides. status: what it
+    does, for the panel. pictures: finished.
     """
 
     def __init__(self, area_pointer: int, ended_by_error: Callable[[], None]) -> None:
         self.timings = Timings()
         self.latest: JobRecord | None = None
+        self.latest_spare: Mapping[str, AnyArray] = {}
         self.refined = False  # what is shown is of the artist's own quality
         self.pictures = self.submitted = 0
         self.paused = ""  # why
@@ -380,7 +383,8 @@ class Painter:
     def _finish(self, record: JobRecord, sent: _Sent, now: float) -> None:
         painting: Painting = record.prepared
         self._display.show(record.id, sent.frame, sent.version, painting.shown, self._look_wanted)
-        self.latest, self.refined = record, sent.refine or sent.quality == self._controller.full
+        self.latest, self.latest_spare = record, sent.frame.spare
+        self.refined = sent.refine or sent.quality == self._controller.full
         self.pictures += 1
         self._refused = ()
         self.timings.trips.append(now - sent.at)

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 
 import bpy
 import numpy as np
@@ -106,7 +107,8 @@ def test_it_is_the_picture_that_the_same_job_gives_at_any_time(api, canvas):
         height=job.height,
         result_actions=set(),
     )
-    assert alone.job == job
+    assert job.view.object_id is None  # no control reads it, so it isn't sent
+    assert replace(alone.job, view=replace(alone.job.view, object_id=None)) == job
     np.testing.assert_array_equal(alone.prepared["image/0"].pixels, live)
 
 
@@ -298,6 +300,10 @@ def test_a_frame_becomes_a_texture_as_seen_from_its_view(api, canvas):
     bpy.context.object.select_set(True)
     with lively(api):
         assert bpy.ops.scumble.live_texture(wait=True) == {"FINISHED"}
+    projected = next(
+        record.job for record in sys.modules[f"{MODULE}.state"].session().jobs.all() if record.job.task == "project"
+    )
+    assert projected.view.object_id  # what wasn't sent for the picture is there for what goes on from it
     assert bpy.data.objects["Plane"].active_material.name == "Scumble Plane"
 
 
