@@ -133,9 +133,9 @@ class JobRegistry:
         return record
 
     def annotate(self, job_id: str, note: str) -> None:
-        """Say what happened to a result."""
-        if (record := self._records.get(job_id)) is not None:
-            self._records[job_id] = replace(record, note=note)
+        """Say what happened to a result, after what was said of it before."""
+        if (record := self._records.get(job_id)) is not None and note not in record.note:
+            self._records[job_id] = replace(record, note="; ".join(filter(None, (record.note, note))))
 
     def lighten(self, job_id: str) -> None:
         """Let go of a job's pictures and buffers; all else is still known."""

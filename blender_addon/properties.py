@@ -62,6 +62,12 @@ QUALITY_ITEMS = (
     ("balanced", "Balanced", "ControlNets look at every other step, and the negative prompt at the first ones"),
     ("draft", "Draft", "As Balanced, and of every other step only what is new in it: a sketch of the exact picture"),
 )
+MEMORY_ITEMS = (
+    ("automatic", "Automatic", "What model, size and device want, and less of everything where memory runs out"),
+    ("low", "Low", "Parts of the model come and go; slower, and the same picture"),
+    ("lowest", "Lowest", "Layers of the model come and go, weights in fewer bits: slow, and nearly the same picture"),
+    ("off", "Off", "Nothing is done about it; a job that doesn't fit fails"),
+)
 BIT_DEPTH_ITEMS = (
     ("8", "8 Bit", "As most pictures have it"),
     ("16", "16 Bit", "Smooth gradients stay smooth, in files of twice the size"),
@@ -281,6 +287,12 @@ class SCUMBLE_PG_settings(bpy.types.PropertyGroup):
         description="What may be left out of a picture for speed. Worth it from some eight steps on",
         items=QUALITY_ITEMS,
         default="exact",
+    )
+    memory: bpy.props.EnumProperty(
+        name="Memory",
+        description="What is done to need less of it, on the device that paints",
+        items=MEMORY_ITEMS,
+        default="automatic",
     )
     bit_depth: bpy.props.EnumProperty(
         name="Color Depth", description="Bits of each channel of a texture", items=BIT_DEPTH_ITEMS, default="8"

@@ -93,6 +93,7 @@ def generation(
         guidance_scale=settings.guidance_scale,
         seed=settings.seed,
         quality=settings.quality,
+        memory=settings.memory,
         controls=controls_of(settings, control_kinds_of(capabilities, model)),
         view=view,
         loras=loras_of(settings),

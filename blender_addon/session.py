@@ -36,6 +36,7 @@ from .connection.address import Address
 from .connection.link import Addressed, Arrival, Link, LinkEvent
 from .connection.server_process import LocalServer
 from .jobs import JobRecord, JobRegistry, JobState, Target
+from .memory_note import memory_note
 
 __all__ = ["ConnectionState", "Session"]
 
@@ -302,6 +303,7 @@ class Session:
             digests=digests,
             prepared=prepared,
             provenance=result.provenance,
+            note=memory_note(result.provenance),
             fraction=1.0,
             eta=None,
         )

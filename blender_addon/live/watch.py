@@ -18,7 +18,7 @@ HANDLERS = ("depsgraph_update_post", "frame_change_post", "undo_post", "redo_pos
 
 SETTINGS = (
     *("prompt", "negative_prompt", "model_id", "source", "width", "height"),
-    *("sampler", "num_inference_steps", "guidance_scale", "quality", "seed"),
+    *("sampler", "num_inference_steps", "guidance_scale", "quality", "memory", "seed"),
 )
 CAMERA_SETTINGS = (
     *("resolution_x", "resolution_y", "pixel_aspect_x", "pixel_aspect_y"),

@@ -82,6 +82,7 @@ class SCUMBLE_PT_image(SidebarPanel, bpy.types.Panel):
         layout.prop(settings, "num_inference_steps")
         layout.prop(settings, "guidance_scale")
         layout.prop(settings, "quality")
+        layout.prop(settings, "memory")
         seed = layout.row(align=True)
         seed.prop(settings, "seed")
         seed.prop(settings, "lock_seed", text="", icon="LOCKED" if settings.lock_seed else "UNLOCKED")

@@ -146,6 +146,7 @@ def _job(settings: Any, own: SCUMBLE_PG_around, capabilities: Capabilities, over
         refine_scale=own.refine_scale,
         bit_depth=int(settings.bit_depth),
         quality=settings.quality,
+        memory=settings.memory,
         loras=loras_of(settings),
         **maps_of(settings),
     )

@@ -59,6 +59,7 @@ def enlarging(context: bpy.types.Context, image: bpy.types.Image, **overrides: A
         controls=(Control("tile"),) if tile and method == "diffusion" else (),
         tiling=TILING_OF[own.tiling],
         loras=loras_of(settings) if method == "diffusion" else (),
+        memory=settings.memory,
     )
     target = Target(context.scene.session_uid, about=About(image.session_uid, in_materials))
     return Request(replace(job, **overrides), {name: pixels}, target)
