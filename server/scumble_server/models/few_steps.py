@@ -36,13 +36,17 @@ HYPER_MAKES = ("sd", "sd15", "sdxl", "sd3", "flux", "step", "steps")
 
 FLOWS = ("sd3", "flux")
 
+WRITTEN_TOGETHER = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+"""Between the words of "dreamshaperXLTurboDPM"."""
+
 
 def few_steps(name: str, family: str, takes_guidance: bool | None = None, is_lora: bool = False) -> FewSteps | None:
     """What ``name``, of a file or folder, says; None for models of the usual kind.
 
     takes_guidance: as the weights tell; a UNet that does is LCM, a FLUX that doesn't is schnell, whatever the name.
     """
-    words = re.findall(r"[a-z]+\d*|\d+", name.lower())
+    words = re.findall(r"[a-z]+\d*|\d+", WRITTEN_TOGETHER.sub(" ", name).lower())
+    words += [word.rstrip("0123456789") for word in words]
     if family == "flux" and takes_guidance is False:
         return FewSteps("schnell", "euler", 4)
     if family not in FLOWS and takes_guidance:

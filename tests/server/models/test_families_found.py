@@ -186,6 +186,9 @@ class TestFewSteps:
             ("sdxl_lightning_4step_lora", "sdxl", ("euler", 4, 1.0, "trailing")),
             ("sdxl-lightning-8steps", "sdxl", ("euler", 8, 1.0, "trailing")),
             ("sdxl-turbo", "sdxl", ("euler_a", 4, 1.0, "trailing")),
+            ("dreamshaperXL_v21TurboDPMSDE", "sdxl", ("euler_a", 4, 1.0, "trailing")),
+            ("SDXLLightning8Steps", "sdxl", ("euler", 8, 1.0, "trailing")),
+            ("flux1TurboAlpha", "flux", ("euler", 8, 3.5, "")),
             ("Hyper-SD15-4steps-lora", "sd15", ("ddim", 4, 1.0, "trailing")),
             ("Hyper-SDXL-8steps-CFG-lora", "sdxl", ("ddim", 8, 5.0, "trailing")),
             ("Hyper-SDXL-1step-lora", "sdxl", ("lcm", 4, 1.0, "")),
@@ -199,7 +202,9 @@ class TestFewSteps:
         way = few_steps(name, family)
         assert (way.sampler, way.num_inference_steps, way.guidance_scale, way.timestep_spacing) == expected
 
-    @pytest.mark.parametrize("name", ["realistic-vision", "hyperrealism", "hyper-detail", "turbocharged", "flcm"])
+    @pytest.mark.parametrize(
+        "name", ["realistic-vision", "hyperrealism", "hyperRealism", "hyper-detail", "turbocharged", "flcm"]
+    )
     def test_other_names_say_nothing(self, name):
         assert few_steps(name, "sd15") is None
 
