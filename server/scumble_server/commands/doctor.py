@@ -12,6 +12,7 @@ from ..engines.choose import ENGINES
 from ..health.engines import engine_findings
 from ..health.finding import Finding, Level
 from ..health.hardware import device_findings, disk_finding, memory_finding
+from ..health.memory import memory_plan_findings
 from ..health.packages import package_findings, python_finding
 from ..health.surroundings import blender_finding, model_findings, server_findings
 
@@ -51,6 +52,7 @@ def examine(
         memory_finding(),
         disk_finding(),
         *model_findings(model_dirs),
+        *memory_plan_findings(device, model_dirs),
         *engine_findings(engine, engine_url),
         *server_findings(),
         blender_finding(),

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from scumble_shared.job import CONTROL_KINDS, QUALITIES, SAMPLERS, TILINGS, GenerateJob
+from scumble_shared.job import CONTROL_KINDS, MEMORIES, QUALITIES, SAMPLERS, TILINGS, GenerateJob
 from scumble_shared.tensor import AnyArray
 
 from ..buffers.convert import DEPTH_KINDS, NORMAL_SPACES
@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--sampler", choices=SAMPLERS, help="default: the model's")
     what.add_argument("--seed", type=int, help="default: a random one, told in the file")
     what.add_argument("--quality", choices=QUALITIES, default="exact", help="others are quicker and nearly the same")
+    what.add_argument("--memory", choices=MEMORIES, default="automatic", help="what is done to need less of it")
     what.add_argument("--tiling", choices=TILINGS[1:], default="", help="go on where it began: in these directions")
     what.add_argument("--count", type=int, default=1, help="pictures, with seeds SEED, SEED+1, ... (default 1)")
     _add_geometry(parser.add_argument_group("geometry"))

@@ -97,6 +97,7 @@ def made_of(arguments: argparse.Namespace, capabilities: Capabilities) -> Made:
         init_image=digests["init_image"],
         mask=digests["mask"],
         quality=arguments.quality,
+        memory=arguments.memory,
         tiling=arguments.tiling or (like.tiling if like else ""),
         denoising_strength=_given(arguments.denoising_strength, 1.0),
         loras=like.loras if like and arguments.prompt is None else (),

@@ -13,8 +13,11 @@ from scumble_server.commands.doctor import examine, text_of
 from scumble_server.health.engines import engine_findings
 from scumble_server.health.finding import Finding, Level
 from scumble_server.health.hardware import device_findings, disk_finding
+from scumble_server.health.memory import memory_plan_findings, plan_finding
 from scumble_server.health.packages import installed, package_findings, pair_finding
 from scumble_server.health.surroundings import model_findings, server_findings
+from scumble_server.memory.machine import GIB, Machine
+from scumble_server.models.entries import ModelEntry
 from scumble_shared.runtime import ServerRecord, write_record
 
 
@@ -111,6 +114,39 @@ class TestModels:
         (tmp_path / "old.ckpt").write_bytes(b"cposix\nsystem\n")
         warning = next(finding for finding in model_findings((tmp_path,)) if finding.level is Level.WARNING)
         assert "old.ckpt" in warning.text
+
+
+class TestMemory:
+    @pytest.fixture
+    def entry(self, tmp_path):
+        """Half a milliard of weights of no known type, of which nothing but the header is there."""
+        tensor = {"dtype": "X", "shape": [2**29], "data_offsets": [0, 0]}
+        header = json.dumps({"model.diffusion_model.w": tensor}).encode()
+        path = tmp_path / "model.safetensors"
+        path.write_bytes(struct.pack("<Q", len(header)) + header)
+        return ModelEntry("model", "model", "sd15", path)
+
+    def test_a_model_that_fits_is_told_with_what_it_takes(self, entry):
+        finding = plan_finding(entry, Machine("cuda", 24 * GIB, 24 * GIB, 32 * GIB, 32 * GIB))
+        assert finding.level is Level.OK
+        assert "GiB at 512 x 512" in finding.text
+        assert "(as it is)" in finding.text
+
+    def test_one_that_does_not_is_told_with_what_is_done(self, entry):
+        finding = plan_finding(entry, Machine("cuda", 2 * GIB, 2 * GIB, 32 * GIB, 32 * GIB))
+        assert "decoding in tiles" in finding.text
+
+    def test_one_that_never_will_has_a_remedy(self, entry):
+        finding = plan_finding(entry, Machine("cpu", GIB, GIB, GIB, GIB))
+        assert (finding.level, bool(finding.remedy)) == (Level.WARNING, True)
+
+    def test_the_tier_of_this_machine(self):
+        first, *models = memory_plan_findings("cpu")
+        assert first.text.startswith("CPU: ")
+        assert any(finding.text.startswith("starter: ") for finding in models)
+
+    def test_a_device_that_is_not_there_is_told_elsewhere(self):
+        assert memory_plan_findings("tpu") == []
 
 
 class TestSurroundings:
