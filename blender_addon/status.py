@@ -86,7 +86,7 @@ def progress_fraction(record: JobRecord) -> float:
 def progress_text(record: JobRecord) -> str:
     if record.state is JobState.WAITING and not record.stage:
         return f"Waiting, {record.position} before it" if record.position else "Waiting"
-    text = STAGES.get(record.stage, record.stage.capitalize() or "Working")
+    text = STAGES.get(record.stage, record.stage[:1].upper() + record.stage[1:] or "Working")
     if record.stage == "denoising" and isinstance(record.job, TextureJob):
         text += _views_and_steps(record.job, record.step, record.steps)
     elif record.steps:

@@ -67,12 +67,14 @@ class ResidentModels:
         for held in self._models.idle():
             if not held.rests:
                 own_memory(modules_of(held.loaded))
+                _forget_graphs(held.loaded)
                 held.lease.close()
                 held.rests = True
 
     def make_room(self) -> bool:
-        """Give back all that the present job didn't ask for; whether there was anything."""
+        """Give back all that the present job didn't ask for, and recordings; whether there was anything."""
         found = self._models.clear(wanted_too=False) + len(self._upscalers) + len(self._estimators)
+        found += sum(_forget_graphs(held.loaded) for held in self._models.values())
         self._upscalers.clear()
         self._estimators.clear()
         return found > 0
@@ -162,6 +164,16 @@ class ResidentModels:
                 return _Held(load_marigold(entry, self._device), stack.pop_all())
 
         return self._estimators.get(entry.path, load).loaded
+
+
+def _forget_graphs(loaded: object) -> int:
+    """Give back what recordings of a model's steps take, which are made anew when wanted; how many there were."""
+    graphs = loaded.graphs if isinstance(loaded, LoadedModel) else None
+    if graphs is None:
+        return 0
+    count = len(graphs)
+    graphs.clear()
+    return count
 
 
 def _key(entry: ModelEntry, loras: Sequence[Wanted], plan: Plan) -> tuple[object, ...]:

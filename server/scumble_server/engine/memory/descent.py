@@ -8,10 +8,13 @@ from dataclasses import replace
 from typing import TypeVar
 
 import torch
+from scumble_shared.errors import ScumbleError
 
+from ...memory.machine import GIB
 from ...memory.plan import words
 from ...service import JobHooks, Output
 from .fit import Fit
+from .storing import QUANTIZING
 
 __all__ = ["descend", "is_out_of_memory"]
 
@@ -43,27 +46,43 @@ def descend(
     told: list[str] = []
     may_retry = True
     while True:
+        _announce(fit, hooks)
         complaint = _complaint(work, fit)
         if isinstance(complaint, Output):
             return _told(complaint, fit, told)
         _give_back()
         hooks.check_cancelled()
-        if may_retry and make_room():
+        if may_retry and is_out_of_memory(complaint) and make_room():
             told.append("memory ran out: what was kept of earlier jobs was given back")
         else:
             less = lower(fit)
             if less is None:
                 raise complaint
             fit = less
-            told.append(f"memory ran out: {words(fit.plan)}")
+            told.append(f"{_reason(complaint)}: {words(fit.plan)}")
         may_retry = False
         hooks.progress("making room", fraction=0.0)
 
 
+def _announce(fit: Fit, hooks: JobHooks) -> None:
+    """What is expected, before anything is loaded, where it isn't done in the usual way."""
+    if how := words(fit.plan):
+        hooks.progress(f"needs {fit.estimate.peak.device / GIB:.1f} GiB: {how}")
+
+
+def _reason(complaint: BaseException) -> str:
+    return "memory ran out" if is_out_of_memory(complaint) else str(complaint)
+
+
 def _complaint(work: Callable[[Fit], Output], fit: Fit) -> Output | BaseException:
-    """The output, or why memory ran out; without the frames that hold on to what was made until then."""
+    """The output, or why it can't be done so: memory ran out, or there is nothing to quantize with; without the frames
+    that hold on to what was made until then."""
     try:
         return work(fit)
+    except ScumbleError as error:
+        if error.info.field != QUANTIZING:
+            raise
+        return error.with_traceback(None)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise

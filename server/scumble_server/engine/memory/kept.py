@@ -41,6 +41,9 @@ class Kept(Generic[Value]):
             self._values[key] = make(), takes, owner
         return self._values[key][0]
 
+    def values(self) -> list[Value]:
+        return [value for value, _, _ in self._values.values()]
+
     def idle(self) -> list[Value]:
         """What the present job didn't ask for."""
         return [value for key, (value, _, _) in self._values.items() if key not in self._wanted]

@@ -12,7 +12,10 @@ from diffusers import BitsAndBytesConfig, TorchAoConfig
 from diffusers.quantizers import DiffusersAutoQuantizer
 from scumble_shared.errors import ErrorCode, Remedy, ScumbleError
 
-__all__ = ["check_quantizer", "store"]
+__all__ = ["QUANTIZING", "check_quantizer", "store"]
+
+QUANTIZING = "job.memory"
+"""Field of the error that says that weights can't be quantized."""
 
 PACKAGES = {"int8": "torchao", "nf4": "bitsandbytes"}
 EXTRAS = {"int8": "quantize", "nf4": "nf4"}
@@ -52,7 +55,7 @@ def _quantizer(storage: str, dtype: torch.dtype, device: torch.device) -> Any:
         raise ScumbleError(
             ErrorCode.UNSUPPORTED,
             f"weights can't be quantized by {package} on {device.type} here: {str(error).splitlines()[0][:200]}",
-            field="job.memory",
+            field=QUANTIZING,
             remedy=Remedy(f'Install it where the server is: pip install "scumble[{EXTRAS[storage]}]"'),
         ) from error
     return quantizer

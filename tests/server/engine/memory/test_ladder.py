@@ -206,6 +206,24 @@ class TestLadder:
         assert len(steps) == 2
 
 
+class TestBeforeTheStart:
+    def test_what_is_expected_is_told_where_it_is_not_the_usual(self, executor):
+        usual, low = Hooks(), Hooks()
+        run(executor, job(), usual)
+        run(executor, job(memory="low"), low)
+        assert not any("GiB" in stage for stage, *_ in usual.stages)
+        assert low.stages[0][0].endswith("GiB: parts come and go, decoding in tiles")
+
+    def test_what_can_not_be_quantized_is_done_without(self, folders):
+        """The package is said to be there; diffusers wants a GPU for it, too, and says so before anything is loaded."""
+        machine = Machine("cuda", 80 * GIB, 80 * GIB, 64 * GIB, 64 * GIB, frozenset({"bitsandbytes"}))
+        executor = EngineExecutor(folders, "cpu", machine=machine)
+        with memory_runs_out(SD3Transformer2DModel, unless=is_grouped):
+            memory = run(executor, job(model="sd3", sampler="euler")).provenance["memory"]
+        assert memory["done"].startswith("layers come and go")
+        assert any("bitsandbytes" in one for one in memory["told"])
+
+
 class TestNothingIsLeft:
     """What one job needed doesn't show in the next: bitwise."""
 
