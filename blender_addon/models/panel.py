@@ -108,12 +108,14 @@ class SCUMBLE_PT_models_get(SidebarPanel, bpy.types.Panel):
             draw_text(layout, reason, "INTERNET_OFFLINE")
         layout.label(text="By graphics memory")
         for item in listing.sets:
-            row = layout.split(factor=NAME_PART, align=True)
+            column = layout.column(align=True)
+            row = column.split(factor=NAME_PART, align=True)
             row.enabled = not item.here
-            text = f"{item.vram} GB: {item.about}"
-            row.label(text=text, icon="CHECKMARK" if item.here else "PACKAGE", translate=False)
-            button = "Here" if item.here else size_text(item.size)
-            row.operator("scumble.model_get", text=button).target = item.id
+            row.label(text=f"{item.vram} GB", icon="CHECKMARK" if item.here else "PACKAGE", translate=False)
+            row.operator("scumble.model_get", text="Here" if item.here else size_text(item.size)).target = item.id
+            about = column.column(align=True)
+            about.active = False
+            draw_text(about, item.about, "BLANK1")
         column = layout.column(align=True)
         for model in listing.catalogue:
             _draw_offer(column, model)
@@ -164,7 +166,7 @@ def _draw_model(box: bpy.types.UILayout, model: ShelfModel) -> None:
 def _draw_offer(column: bpy.types.UILayout, model: CatalogueModel) -> None:
     row = column.split(factor=NAME_PART, align=True)
     row.active = model.runs
-    row.label(text=f"{model.name} ({model.licence})", icon="CHECKMARK" if model.here else "NONE", translate=False)
+    row.label(text=model.name, icon="CHECKMARK" if model.here else "NONE", translate=False)
     button = row.row(align=True)
     button.enabled = not model.here
     button.operator("scumble.model_get", text=size_text(model.size)).target = model.id
