@@ -145,7 +145,6 @@ def text_of(job: GenerateJob | UpscaleJob, model: LoadedModel) -> Text:
 
 def texts_of(job: GenerateJob | TextureJob | UpscaleJob, model: LoadedModel, prompts: Sequence[str]) -> Text:
     """One embedding for each of ``prompts``, guided as the job says."""
-    model.room.show("text")
     guided = job.guidance_scale > 1.0 and not model.network.embeds_guidance
     return model.prompt_encoder.text(prompts, job.negative_prompt if guided else None, job.guidance_scale)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from accelerate.utils import send_to_device
 
 from ...memory.plan import Plan
 from ..device import Device
@@ -37,8 +38,21 @@ def settled(model: LoadedModel, device: Device, plan: Plan) -> None:
     for encoder in model.prompt_encoder.modules().values():
         if plan.text_grouped:
             group(encoder, there)
+        elif plan.placement != "resident":
+            _come_when_called(encoder, model)
     for module in _staying(model, plan):
         module.to(there)
+
+
+def _come_when_called(encoder: Any, model: LoadedModel) -> None:
+    """Only then, since most prompts were encoded before; with what it is called with."""
+
+    def arrive(module: Any, arguments: Any, named: Any) -> tuple[Any, Any]:
+        model.room.show("text")
+        device = model.device.torch_device
+        return send_to_device(arguments, device), send_to_device(named, device)
+
+    encoder.register_forward_pre_hook(arrive, with_kwargs=True)
 
 
 def settled_controlnet(net: LoadedControlNet, device: Device, plan: Plan) -> None:
