@@ -14,7 +14,8 @@ import director
 
 
 def scenario(stage: director.Stage) -> Generator:
-    bpy.context.preferences.view.ui_scale = float(os.environ["SCUMBLE_UI_SCALE"])
+    scale = os.environ["SCUMBLE_UI_SCALE"]
+    bpy.context.preferences.view.ui_scale = float(scale)
     yield from stage.install()
     for name in dir(bpy.types):
         if name.startswith("SCUMBLE_PT"):
@@ -28,7 +29,7 @@ def scenario(stage: director.Stage) -> Generator:
     stage.facts["scale"] = bpy.context.preferences.system.ui_scale
     yield from stage.open_tab()
     stage.facts["sidebar"] = stage.on_screen(stage.sidebar())
-    stage.screenshot("1_fresh")
+    stage.screenshot(f"{scale}x_fresh")
     yield from stage.connect()
     yield from stage.type_prompt("mossy stone, overcast")
     for kind in ("depth", "normal"):
@@ -46,7 +47,7 @@ def scenario(stage: director.Stage) -> Generator:
     area.tag_redraw()
     stage.move(stage.in_view(0.1, 0.9))
     yield stage.ticks(10)
-    stage.screenshot("2_worked")
+    stage.screenshot(f"{scale}x_worked")
 
 
 director.play(scenario, smooth=True)
