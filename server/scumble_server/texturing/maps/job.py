@@ -60,7 +60,8 @@ def maps_of_textures(
     textures = {name: results[f"texture/{name}"] for name in names}
     masks = {name: _kept(job, place, name, tensors, results) for place, name in enumerate(names)}
     kept = {name: mask for name, mask in masks.items() if mask is not None}
-    made = make_maps(wanted, job.meshes, meshes, views, textures, kept, appearances, hooks.check_cancelled)
+    painted = {name: tensors[job.keep[place]] for place, name in enumerate(names)} if job.keep else {}
+    made = make_maps(wanted, job.meshes, meshes, views, textures, kept, painted, appearances, hooks.check_cancelled)
     return made.results, _facts(job, teller, made.height_range)
 
 

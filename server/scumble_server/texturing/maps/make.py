@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from ..dilate import nearest_filled, padding
 from ..fill import fill_unseen
 from ..fuse import FuseOptions, ViewImage, fuse
-from ..mesh import Mesh
+from ..mesh import Mesh, to_tensor
 from ..raster import rasterise
 from ..surface import Surface
 from .estimate import CAVITY, COLOUR, EVEN, HEIGHT, METALLIC, NEUTRAL, ROUGHNESS, SLOPE, Appearance, estimate
@@ -54,14 +55,16 @@ def make_maps(
     views: Sequence[ViewImage],
     textures: Mapping[str, AnyArray],
     kept: Mapping[str, AnyArray],
+    painted: Mapping[str, AnyArray] = MappingProxyType({}),
     appearances: Sequence[Appearance] | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> Made:
     """Maps as ``scumble_shared.job.MAPS`` has them.
 
     refs: the job's. meshes: one for each texture. views: with their pictures, linear. textures: those finished, by
-    name; albedo is made of them. kept: how far (uint8 S x S) each of them, by name, isn't what views show. appearances:
-    of a model, one for each view. ``check`` is called between chunks of work and may raise to stop it.
+    name; albedo is made of them. kept: how far (uint8 S x S) each of them, by name, isn't what views show. painted: the
+    same of what the artist painted, of which pictures say nothing: it is a plain surface there.
+    appearances: of a model, one for each view. ``check`` is called between chunks of work and may raise to stop it.
     """
     found = estimate(meshes, views, prior_of(wanted.prompt), appearances, check)
     gains = torch.ones(len(views), found.views[0].image.shape[1], device=meshes[0].device)
@@ -75,6 +78,8 @@ def make_maps(
         matrix = torch.from_numpy(matrices[mesh_name]).to(meshes[0].device)
         for surface, part, trust in zip(surfaces, fused, trusts, strict=True):
             name = surface.mesh.texture_name
+            if name in painted:
+                _leave(part.colour, to_tensor(painted[name], surface.mesh.device).flatten().float() / 255.0)
             pads = nearest_filled(surface.texels.covered, padding(wanted.size), repeats=surface.texels.repeats)
             maps = TextureMaps(surface, part.colour, trust, wanted.bits, matrix, pads, sky, check)
             for kind in wanted.kinds:
@@ -110,3 +115,11 @@ def _make_plain(surface: Surface, values: Tensor, trust: Tensor) -> None:
     near[nearest_filled(near.view(size, size), 2 * padding(size), repeats=False)[0]] = True
     for channel, value in ((EVEN, 1.0), (ROUGHNESS, PLAIN.roughness), (METALLIC, PLAIN.metallic)):
         values[channel][~near] = value
+
+
+def _leave(values: Tensor, share: Tensor) -> None:
+    """Makes a plain surface of what the artist painted. values: (C, S * S), changed. share: (S * S,), of that."""
+    plain = {ROUGHNESS: PLAIN.roughness, METALLIC: PLAIN.metallic, HEIGHT: NEUTRAL, CAVITY: 1.0}
+    plain |= dict.fromkeys(range(SLOPE.start, SLOPE.stop), NEUTRAL)
+    for channel, value in plain.items():
+        values[channel] += (value - values[channel]) * share

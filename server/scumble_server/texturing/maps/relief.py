@@ -7,13 +7,14 @@ pixel: relief as fine as a pixel is as high as a fraction of one, whatever the o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from scumble_shared.camera import Camera
 from torch import Tensor
 
+from ..surface import cross
 from .blur import blur
 
 __all__ = ["BANDS", "Slopes", "height_range", "reliefs", "surface_gradient"]
@@ -51,8 +52,9 @@ def reliefs(pictures: Sequence[Slopes], unit: float, relief: float) -> list[Tens
     unit: as in :func:`height_range`; bands are of that size in the world, whatever the pictures' own resolutions.
     """
     heights = [torch.zeros_like(picture.tone) for picture in pictures]
+    spectra = [_bands(picture, unit / picture.footprint) for picture in pictures]
     for sigma, share in BANDS:
-        bands = [_band(picture, sigma * unit / picture.footprint) for picture in pictures]
+        bands = [next(rest) for rest in spectra]
         typical = _typical(bands, pictures)
         scale = SLOPE * relief * share * sigma * unit * min(1.0, typical / QUIET)
         for height, band in zip(heights, bands, strict=True):
@@ -60,12 +62,21 @@ def reliefs(pictures: Sequence[Slopes], unit: float, relief: float) -> list[Tens
     return [torch.where(picture.weight > 0.0, height, 0.0) for picture, height in zip(pictures, heights, strict=True)]
 
 
-def _band(picture: Slopes, sigma: float) -> Tensor:
-    """What of the tone is between two sizes."""
+def _bands(picture: Slopes, scale: float) -> Iterator[Tensor]:
+    """What of the tone is between each band's size and twice that, from fine to coarse. scale: pixels for one of
+    ``BANDS``."""
     largest = max(picture.tone.shape) / 4.0
-    sigma = min(max(sigma, 0.5), largest)
-    fine = blur(picture.tone, picture.weight, sigma, picture.wrap)
-    return fine - blur(picture.tone, picture.weight, min(2.0 * sigma, 2.0 * largest), picture.wrap)
+    known: tuple[float, Tensor] | None = None  # a band begins where the one before it ends
+    for size, _ in BANDS:
+        sigma = min(max(size * scale, 0.5), largest)
+        fine = known[1] if known is not None and known[0] == sigma else _blurred(picture, sigma)
+        wide = min(2.0 * sigma, 2.0 * largest)
+        known = (wide, _blurred(picture, wide))
+        yield fine - known[1]
+
+
+def _blurred(picture: Slopes, sigma: float) -> Tensor:
+    return blur(picture.tone, picture.weight, sigma, picture.wrap)
 
 
 def _typical(bands: Sequence[Tensor], pictures: Sequence[Slopes]) -> float:
@@ -85,7 +96,7 @@ def surface_gradient(height: Tensor, known: Tensor, normal: Tensor, depth: Tenso
     """
     along_x, along_y = _steps(normal, depth, camera)
     height_x, height_y = _difference(height, known, 1), _difference(height, known, 0)
-    first, second = torch.linalg.cross(along_y, normal, dim=0), torch.linalg.cross(normal, along_x, dim=0)
+    first, second = cross(along_y, normal), cross(normal, along_x)
     area = (along_x * first).sum(0)
     area = torch.where(area.abs() < 1e-12, 1e-12, area)
     gradient = (height_x * first + height_y * second) / area

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ..mesh import Mesh
+from ..surface import cross
 
 __all__ = ["corner_tangents", "in_object_space", "tangent_space"]
 
@@ -80,15 +81,15 @@ def tangent_space(wanted: Tensor, tangent: Tensor, normal: Tensor, hand: Tensor)
 
     wanted: object space, any length (3, N). tangent, normal: interpolated, as they come (3, N). hand: (N,).
     """
-    bitangent = torch.linalg.cross(normal, tangent, dim=0) * hand
+    bitangent = cross(normal, tangent) * hand
     found = torch.stack(
         [
-            (wanted * torch.linalg.cross(bitangent, normal, dim=0)).sum(0),
-            (wanted * torch.linalg.cross(normal, tangent, dim=0)).sum(0),
-            (wanted * torch.linalg.cross(tangent, bitangent, dim=0)).sum(0),
+            (wanted * cross(bitangent, normal)).sum(0),
+            (wanted * cross(normal, tangent)).sum(0),
+            (wanted * cross(tangent, bitangent)).sum(0),
         ]
     )
-    whole = (tangent * torch.linalg.cross(bitangent, normal, dim=0)).sum(0)
+    whole = (tangent * cross(bitangent, normal)).sum(0)
     found = found * torch.where(whole < 0.0, -1.0, 1.0)
     flat = (whole.abs() < 1e-12) | ~torch.isfinite(found).all(0)
     found = torch.where(flat, torch.tensor([0.0, 0.0, 1.0], device=found.device)[:, None], found)
