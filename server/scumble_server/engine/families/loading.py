@@ -18,6 +18,7 @@ from transformers.utils import logging as transformers_logging
 
 from ...models.entries import ModelEntry
 from ..device import Device
+from ..fast.resnets import trim_resnets
 from .packed import is_packed, packed_from_state, read_packed
 
 __all__ = [
@@ -65,6 +66,7 @@ def guarded(name: str, load: Callable[[], Loaded]) -> Loaded:
 def settle(module: torch.nn.Module, device: Device) -> None:
     """For inference, on its device. Channels last is as quick or quicker for convolutions, CPUs included."""
     module.requires_grad_(False).eval().to(device.torch_device)
+    trim_resnets(module)
     for parameter in module.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
