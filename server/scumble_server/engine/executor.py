@@ -77,6 +77,7 @@ class EngineExecutor:
 
     def look_for_models(self) -> None:
         self._index = scan(self._model_dirs)
+        self._fitter = Fitter(self._machine, self._device)  # files of the same name may be others now
 
     def warm_up(self, hooks: JobHooks) -> None:
         """Load the built-in model and run it once at its smallest, so that first-time costs are paid."""
