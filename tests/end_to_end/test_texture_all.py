@@ -149,6 +149,31 @@ def test_two_objects_that_share_a_mesh_and_a_material_get_textures_of_their_own(
     assert third.material_slots[0].material.name == "Old"
 
 
+def test_two_objects_that_share_an_image_get_textures_of_their_own_and_it_stays(api, scene, cube):
+    shared = bpy.data.images.new("Shared", 8, 8)
+    before = pixels_of(shared).copy()
+    twin = bpy.data.objects.new("Twin", cube.data.copy())
+    twin.location.x = 3.0
+    scene.collection.objects.link(twin)
+    for thing in (cube, twin):
+        material = bpy.data.materials.new(f"With image, {thing.name}")
+        if material.node_tree is None:
+            material.use_nodes = True
+        nodes = material.node_tree.nodes
+        picture = nodes.new("ShaderNodeTexImage")
+        picture.image = shared
+        material.node_tree.links.new(picture.outputs["Color"], nodes["Principled BSDF"].inputs["Base Color"])
+        thing.data.materials[0] = material
+    api.texture_around([cube, twin])
+    made = [bpy.data.images[f"Scumble {thing.name}"] for thing in (cube, twin)]
+    assert len({shared, *made}) == 3
+    np.testing.assert_array_equal(pixels_of(shared), before)
+    for thing in (cube, twin):
+        kept = bpy.data.materials[f"With image, {thing.name}"]
+        assert thing.active_material != kept
+        assert [node.image for node in kept.node_tree.nodes if node.type == "TEX_IMAGE"] == [shared]
+
+
 def test_the_current_view_keeps_what_it_does_not_see(api, scene, cube):
     old = bpy.data.materials["Old"]
     if old.node_tree is None:
