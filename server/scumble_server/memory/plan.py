@@ -124,11 +124,11 @@ def _rungs(sizes: Sizes, work: Work, machine: Machine) -> Iterator[Plan]:
 def _storages(sizes: Sizes, machine: Machine) -> Iterator[str]:
     """Apple's devices know no eight-bit floats; what is quantized in its file stays as it is. Quantizing is for layers
     that multiply matrices, which is nearly all of a transformer and half of a UNet."""
-    if sizes.packed:
+    if sizes.packed or machine.kind == MPS:
         return
     if sizes.is_transformer and "torchao" in machine.quantizers:
         yield "int8"
-    elif machine.kind != MPS:
+    else:
         yield "fp8"
     if sizes.is_transformer and machine.is_apart and "bitsandbytes" in machine.quantizers:
         yield "nf4"
