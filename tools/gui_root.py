@@ -50,7 +50,8 @@ def blender_command(root: Path, shared: Path, script: str, arguments: list[str],
     """
     width, height = size.split("x")
     start = (
-        f"export LIBGL_ALWAYS_SOFTWARE=1 HOME={SHARED}/home SCUMBLE_HOME={SHARED}/scumble; mkdir -p $HOME; "
+        f"export LIBGL_ALWAYS_SOFTWARE=1 HOME={SHARED}/home SCUMBLE_HOME={SHARED}/scumble; "
+        "mkdir -p $HOME; rm -f $HOME/display; "
         f"Xvfb -displayfd 1 -dpi 96 -screen 0 {size}x24 2>/dev/null >$HOME/display & server=$!; "
         "trap 'kill $server' EXIT; "
         "until [ -s $HOME/display ]; do sleep 0.05; done; export DISPLAY=:$(cat $HOME/display); "

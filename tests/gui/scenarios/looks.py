@@ -50,4 +50,4 @@ def scenario(stage: director.Stage) -> Generator:
     stage.screenshot(f"{scale}x_worked")
 
 
-director.play(scenario, smooth=True)
+director.play(scenario)
