@@ -20,8 +20,9 @@ import bpy
 from mathutils import Matrix
 
 MARK = "@scumble "
-OTHER_WORDS = ("red brick in daylight", "brushed gold, studio lighting", "sandstone on grass", "walnut at golden hour")
+OTHER_WORDS = ("red brick", "gold, studio lighting", "blue glazed ceramic", "snow on a sunny day")
 HERO_PROMPT = "verdigris copper, flat light"
+HERO_MAPS = ("normal", "roughness", "metallic")
 SAMPLES = 24
 """Of the pictures Cycles renders; enough to judge a texture by."""
 
@@ -66,8 +67,8 @@ def main() -> None:
     demo.other_words()
     hero = bpy.data.objects[example_scene.HERO]
     demo.texture_around(hero)
-    for degrees in (0.0, 120.0, 240.0):
-        with camera_at(scene.camera, close_by(scene.camera, hero, degrees)):
+    for degrees in (0.0, 90.0, 180.0, 270.0):
+        with alone(scene, hero), camera_at(scene.camera, close_by(scene.camera, hero, degrees)):
             demo.look("around", f"around_{degrees:.0f}", f"“{HERO_PROMPT}”, from {degrees:.0f}°")
     demo.save()
     api.disconnect()
@@ -138,7 +139,7 @@ class Demo:
 
     def texture_around(self, thing: bpy.types.Object) -> None:
         with stage("Texture all around"):
-            self.api.texture_around([thing], prompt=HERO_PROMPT, seed=self.options.seed)
+            self.api.texture_around([thing], prompt=HERO_PROMPT, seed=self.options.seed, maps=HERO_MAPS)
 
     def look(self, kind: str, name: str, label: str) -> None:
         """What Blender renders now, from the scene's camera."""
@@ -170,9 +171,9 @@ def orbited(camera: bpy.types.Object, degrees: float) -> Matrix:
 
 
 def close_by(camera: bpy.types.Object, thing: bpy.types.Object, degrees: float) -> Matrix:
-    """A place a third as far from a thing as the camera, turned about it, looking at it."""
+    """A place nearer to a thing than the camera, turned about it, looking at it."""
     target = thing.matrix_world.translation
-    eye = target + Matrix.Rotation(math.radians(degrees), 3, "Z") @ (camera.matrix_world.translation - target) / 3.0
+    eye = target + Matrix.Rotation(math.radians(degrees), 3, "Z") @ (camera.matrix_world.translation - target) * 0.42
     return Matrix.Translation(eye) @ (target - eye).to_track_quat("-Z", "Y").to_matrix().to_4x4()
 
 
@@ -184,6 +185,17 @@ def camera_at(camera: bpy.types.Object, place: Matrix) -> Iterator[None]:
     yield
     camera.matrix_world = before
     bpy.context.view_layer.update()
+
+
+@contextmanager
+def alone(scene: bpy.types.Scene, thing: bpy.types.Object) -> Iterator[None]:
+    """Renders show this mesh and no other."""
+    others = [other for other in scene.objects if other.type == "MESH" and other != thing and not other.hide_render]
+    for other in others:
+        other.hide_render = True
+    yield
+    for other in others:
+        other.hide_render = False
 
 
 def told(record: object) -> str:

@@ -19,7 +19,7 @@ ROWS = {
     "preview": "The picture, step by step",
     "result": "The result, and the scene textured with it",
     "words": "The same view in other words",
-    "around": "One object textured all around, in its own UVs",
+    "around": "One object textured all around, in its own UVs, with maps",
 }
 """Contact sheet rows by the kind of picture the Blender side reports, top to bottom."""
 
@@ -29,7 +29,7 @@ STAGES_SHOWN = ("Start the server", "Capture and control images", "Generate", "T
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--blender", type=Path, help="Blender, or a Python that has the bpy module")
-    parser.add_argument("--prompt", default="mossy stone, overcast")
+    parser.add_argument("--prompt", default="wooden planks at golden hour")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--size", type=int, default=512, help="side of the picture, pixels")
     parser.add_argument("--output", type=Path, default=Path("demo_output"))
