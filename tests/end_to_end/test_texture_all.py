@@ -376,9 +376,10 @@ def workers_of(server_pid):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes as Linux has them")
-def test_a_worker_that_dies_is_told_and_the_next_job_works(api, part, scene, cube):
+@pytest.mark.parametrize("stage", ["placing", "denoising"])
+def test_a_worker_that_dies_is_told_and_the_next_job_works(api, part, scene, cube, stage):
     before = fingerprint(scene)
-    record = begun(api, cube, "denoising")
+    record = begun(api, cube, stage)
     for worker in workers_of(part("state").session().server_pid):
         os.kill(worker, signal.SIGKILL if os.name != "nt" else signal.SIGTERM)
     assert refusal(lambda: api.wait(record.id, 60.0)).code == "worker_lost"
