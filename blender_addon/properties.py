@@ -42,6 +42,8 @@ CONTROL_NAMES = {
     "canny": ("Edges", "Edges as the Canny filter finds them"),
     "lineart": ("Line Art", "Outlines and creases of the geometry"),
     "segmentation": ("Segmentation", "One colour per object"),
+    "softedge": ("Soft Edge", "Outlines and creases of the geometry, blurred: where forms end, not how sharply"),
+    "scribble": ("Scribble", "Bold outlines, as drawn with a thick pen; the model is free in the rest"),
 }
 CONTROL_ITEMS = tuple((kind, *CONTROL_NAMES[kind], index) for index, kind in enumerate(CONTROL_KINDS))
 

@@ -51,7 +51,7 @@ __all__ = [
 DEFAULT_MODEL = "starter"
 """Id of the model that ships with Scumble."""
 
-CONTROL_KINDS = ("depth", "normal", "canny", "lineart", "segmentation")
+CONTROL_KINDS = ("depth", "normal", "canny", "lineart", "segmentation", "softedge", "scribble")
 """Control images the server derives from a :class:`View`."""
 
 SAMPLERS = ("ddim", "euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "unipc", "lcm")

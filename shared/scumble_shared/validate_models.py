@@ -36,6 +36,8 @@ BUFFERS_NEEDED = {
     "segmentation": ("object_id",),
     "canny": ("depth", "normal", "object_id"),
     "lineart": ("depth", "normal", "object_id"),
+    "softedge": ("depth", "normal", "object_id"),
+    "scribble": ("depth", "normal", "object_id"),
 }
 """Control kind -> the view's buffers it can be made from; one of them is enough."""
 

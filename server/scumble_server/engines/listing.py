@@ -20,6 +20,8 @@ WORDS_OF_KIND = {
     "canny": ("canny",),
     "lineart": ("lineart",),
     "segmentation": ("seg", "segmentation"),
+    "softedge": ("softedge", "hed", "pidi"),
+    "scribble": ("scribble",),
 }
 WORDS_OF_FAMILY = (
     ("sdxl", ("xl", "pony", "illustrious")),

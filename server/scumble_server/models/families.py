@@ -9,7 +9,16 @@ from scumble_shared.job import SAMPLERS
 
 __all__ = ["FLUX_UNION_MODES", "UNION_MODES", "Usual", "family_name", "runs_like", "usual"]
 
-UNION_MODES: Mapping[str, int] = {"depth": 1, "canny": 3, "lineart": 3, "normal": 4, "segmentation": 5, "tile": 6}
+UNION_MODES: Mapping[str, int] = {
+    "depth": 1,
+    "softedge": 2,
+    "scribble": 2,
+    "canny": 3,
+    "lineart": 3,
+    "normal": 4,
+    "segmentation": 5,
+    "tile": 6,
+}
 """Control kind -> what ControlNet-Union for SDXL (xinsir's; promax too) calls it."""
 
 FLUX_UNION_MODES: Mapping[str, int] = {"canny": 0, "tile": 1, "depth": 2}

@@ -47,6 +47,8 @@ WORDS_OF_KIND = {
     "canny": {"canny"},
     "lineart": {"lineart"},
     "segmentation": {"seg", "segmentation"},
+    "softedge": {"softedge", "hed", "pidi", "pidinet"},
+    "scribble": {"scribble"},
     "tile": {"tile"},
 }
 

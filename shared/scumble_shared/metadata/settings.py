@@ -24,6 +24,10 @@ KIND_WORDS = {
     "canny": "canny",
     "lineart": "lineart",
     "seg": "segmentation",
+    "scribble": "scribble",
+    "softedge": "softedge",
+    "_hed": "softedge",
+    "pidi": "softedge",
 }
 """What a ControlNet's or preprocessor's name contains -> our control kind, first match wins."""
 

@@ -14,7 +14,9 @@ from scumble_server.engine.conditioning import (
     depth_image,
     lineart_image,
     normal_image,
+    scribble_image,
     segmentation_image,
+    softedge_image,
     to_bytes,
     view_buffers,
 )
@@ -159,7 +161,7 @@ class TestLines:
     @pytest.mark.parametrize("tilt", [0.0, 0.8, 1.1])
     @pytest.mark.parametrize("ortho", [0.0, 2.0])
     def test_a_plane_however_steep_has_no_lines(self, tilt, ortho):
-        for kind in ("canny", "lineart"):
+        for kind in ("canny", "lineart", "softedge", "scribble"):
             assert not control_image(Control(kind), plane(camera(ortho), tilt), SIDE, SIDE).any()
 
     def test_outline_of_a_sphere_is_one_pixel_wide_and_inside(self):
@@ -213,7 +215,7 @@ class TestLines:
 
     @pytest.mark.parametrize("size", [(1, 1), (1, 5), (5, 1), (2, 2)])
     def test_tiny_pictures(self, size):
-        for kind in ("depth", "normal", "canny", "lineart", "segmentation"):
+        for kind in ("depth", "normal", "canny", "lineart", "segmentation", "softedge", "scribble"):
             assert control_image(Control(kind), sphere(camera()), *size).shape == (size[1], size[0], 3)
 
 
@@ -233,7 +235,7 @@ class TestSegmentation:
 
 
 class TestBadInput:
-    @pytest.mark.parametrize("kind", ["depth", "normal", "canny", "lineart", "segmentation"])
+    @pytest.mark.parametrize("kind", ["depth", "normal", "canny", "lineart", "segmentation", "softedge", "scribble"])
     def test_missing_buffer_is_named(self, kind):
         with pytest.raises(ScumbleError) as caught:
             control_image(Control(kind), ViewBuffers(camera()), 8, 8)
@@ -263,6 +265,20 @@ class TestBadInput:
         with pytest.raises(ScumbleError) as caught:
             view_buffers(View(camera(), normal="n"), {"n": np.full((SIDE, SIDE, 3), np.nan, np.float16)})
         assert caught.value.info.field == "job.view.normal"
+
+
+def test_a_soft_edge_falls_off_evenly_from_a_border_of_objects():
+    ids = torch.zeros(1, 9, 20, dtype=torch.int32)
+    ids[:, :, 10:] = 1
+    row = softedge_image(None, None, ids)[0, 0, 4]
+    assert row[6:15].tolist() == [0.0, 0.25, 0.5, 0.75, 1.0, 0.75, 0.5, 0.25, 0.0]
+
+
+def test_a_scribble_is_cannys_line_five_pixels_wide():
+    ids = torch.zeros(1, 9, 20, dtype=torch.int32)
+    ids[:, :, 10:] = 1
+    assert canny_image(None, None, ids)[0, 0, 4].nonzero().flatten().tolist() == [10]
+    assert scribble_image(None, None, ids)[0, 0, 4].nonzero().flatten().tolist() == [8, 9, 10, 11, 12]
 
 
 def test_batched_core_equals_one_at_a_time():

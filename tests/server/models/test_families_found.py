@@ -12,7 +12,7 @@ from scumble_server.models.index import ModelIndex
 from scumble_server.models.safetensors_header import TensorEntry
 from scumble_server.models.scan import scan
 from scumble_shared.errors import ErrorCode, RemedyAction, ScumbleError
-from scumble_shared.job import SAMPLERS
+from scumble_shared.job import CONTROL_KINDS, SAMPLERS
 
 from .test_index import Shapes, safetensors
 
@@ -123,7 +123,7 @@ class TestControlNets:
     def test_a_union_takes_what_it_was_trained_on(self):
         promax = detect(header(UNION))
         assert (promax.role, promax.family) == ("controlnet", "sdxl")
-        assert set(promax.kinds) == {"depth", "canny", "lineart", "normal", "segmentation", "tile"}
+        assert set(promax.kinds) == {*CONTROL_KINDS, "tile"}
         assert "tile" not in detect(header({**UNION, "task_embedding": (6, 320)})).kinds
 
     @pytest.mark.parametrize(

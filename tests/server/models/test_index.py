@@ -97,6 +97,9 @@ class TestSingleFiles:
             ("control_v11p_sd15_canny", ("canny",)),
             ("control_v11p_sd15s2_lineart_anime", ("lineart",)),
             ("control_v11p_sd15_seg", ("segmentation",)),
+            ("control_v11p_sd15_softedge", ("softedge",)),
+            ("sd-controlnet-hed", ("softedge",)),
+            ("control_v11p_sd15_scribble", ("scribble",)),
             ("control_v11p_sd15_openpose", ()),
         ],
     )

@@ -7,6 +7,8 @@ float32 B x 3 x H x W in [0, 1], top row first (:func:`to_bytes` makes them the 
     normal.normal_image(normal BxHxWx3)
     lines.canny_image(depth, normal, object_id)      # any of the three may be None
     lines.lineart_image(depth, normal, object_id)
+    lines.softedge_image(depth, normal, object_id)
+    lines.scribble_image(depth, normal, object_id)
     segmentation.segmentation_image(object_id BxHxW)
 
 :func:`control_image` is the same for one view of a job, as NumPy arrays, checked and resized.
@@ -17,7 +19,7 @@ from __future__ import annotations
 from .buffers import ViewBuffers, view_buffers
 from .control import control_image
 from .depth import depth_image
-from .lines import canny_image, lineart_image
+from .lines import canny_image, lineart_image, scribble_image, softedge_image
 from .normal import normal_image
 from .pixels import to_bytes
 from .segmentation import segmentation_image
@@ -29,7 +31,9 @@ __all__ = [
     "depth_image",
     "lineart_image",
     "normal_image",
+    "scribble_image",
     "segmentation_image",
+    "softedge_image",
     "to_bytes",
     "view_buffers",
 ]

@@ -13,7 +13,7 @@ from scumble_shared.tensor import AnyArray
 
 from .buffers import ViewBuffers
 from .depth import depth_image
-from .lines import canny_image, lineart_image
+from .lines import canny_image, lineart_image, scribble_image, softedge_image
 from .normal import normal_image
 from .pixels import to_bytes
 from .segmentation import segmentation_image
@@ -22,6 +22,15 @@ __all__ = ["VIRTUAL_FIELD_OF_VIEW", "control_image", "virtual_distance"]
 
 VIRTUAL_FIELD_OF_VIEW = math.radians(40.0)
 """Vertical angle under which a virtual eye sees an orthographic view's window: about Blender's 50 mm viewport lens."""
+
+
+LINES = {
+    "canny": canny_image,
+    "lineart": lineart_image,
+    "softedge": softedge_image,
+    "scribble": scribble_image,
+}
+"""Kinds that can be drawn from any of depth, normals and ids."""
 
 
 def control_image(control: Control, buffers: ViewBuffers, width: int, height: int) -> AnyArray:
@@ -41,8 +50,7 @@ def control_image(control: Control, buffers: ViewBuffers, width: int, height: in
         image = normal_image(_tensor(_needed(buffers.normal, "normal", control.kind)), size)
     elif control.kind == "segmentation":
         image = segmentation_image(_tensor(_needed(buffers.object_id, "object_id", control.kind)), size)
-    elif control.kind in ("canny", "lineart"):
-        draw = canny_image if control.kind == "canny" else lineart_image
+    elif draw := LINES.get(control.kind):
         arrays = (buffers.depth, buffers.normal, buffers.object_id)
         if all(array is None for array in arrays):
             _needed(None, "depth", control.kind)
