@@ -38,7 +38,7 @@ def main() -> int:
         with _quiet():
             theirs = blender_seconds(mesh, arguments.threads)
         command = [SERVER_PYTHON, __file__, "--server", mesh, arguments.threads, arguments.repeat]
-        environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}  # as the server's workers have it
+        environment = {**os.environ, "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "2000"}  # as the server's workers
         done = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True, env=environment)
         texels, texture = map(float, done.stdout.split())
     threads = f"{arguments.threads} threads"

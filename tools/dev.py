@@ -97,7 +97,8 @@ def test(blender: str, rest: Sequence[str]) -> None:
 def bench(blender: str, rest: Sequence[str]) -> None:
     """All benchmarks that any machine can run in some minutes, as tables and as JSON files in benchmark_output/."""
     python = setup(blender if blender != "all" else "best", rest)[0]
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the server's workers have it
+    for name, value in (("OMP_WAIT_POLICY", "passive"), ("GOMP_SPINCOUNT", "2000")):
+        os.environ.setdefault(name, value)  # as the server's workers have it
     missed = []
     for name in (*BENCHMARKS, *BLENDER_BENCHMARKS):
         command = [python if name in BLENDER_BENCHMARKS else server_python(), ROOT / "benchmarks" / f"{name}.py", *rest]
