@@ -108,9 +108,7 @@ def colours(model: LoadedModel, latent: torch.Tensor) -> torch.Tensor:
         finally:
             vae.to(dtype)
         model.room.tell("decoded in full precision, since half of it overflowed")
-    _check_finite(pixels)
-    fractions: torch.Tensor = (pixels * 0.5 + 0.5).clamp(0.0, 1.0)
-    return fractions
+    return _fractions(pixels)
 
 
 def _decoded(model: LoadedModel, scaled: torch.Tensor) -> torch.Tensor:
@@ -143,9 +141,7 @@ def _sketched(model: LoadedModel, latent: torch.Tensor) -> torch.Tensor:
     """As :func:`colours`, by the small autoencoder, which takes latents as the network does."""
     vae = model.preview_vae
     pixels = decoded(model, vae, latent.to(vae.dtype)).float()
-    _check_finite(pixels)
-    fractions: torch.Tensor = (pixels * 0.5 + 0.5).clamp(0.0, 1.0)
-    return fractions
+    return _fractions(pixels)
 
 
 def _decoded_in_windows(vae: Any, scaled: torch.Tensor) -> torch.Tensor:
@@ -155,6 +151,13 @@ def _decoded_in_windows(vae: Any, scaled: torch.Tensor) -> torch.Tensor:
     for index in range(len(cut)):
         blend.add(index, vae.decode(cut.window(scaled, index).to(vae.dtype), return_dict=False)[0])
     return blend.result()
+
+
+def _fractions(pixels: torch.Tensor) -> torch.Tensor:
+    """0 to 1, of about -1 to 1. Raises ScumbleError INVALID_RESULT for what is no numbers."""
+    _check_finite(pixels)
+    fractions: torch.Tensor = (pixels * 0.5 + 0.5).clamp(0.0, 1.0)
+    return fractions
 
 
 def _check_finite(values: torch.Tensor) -> None:
