@@ -48,6 +48,7 @@ TITLES = {
         "LoRA, names of peft",
         "LoRA, names of kohya",
         "LoRA, original names",
+        "LoRA, weight-decomposed (DoRA)",
         "LoRA, weights taken back to the bit",
     ),
     "Models": ("diffusers folder", "single file", "v-prediction, zero terminal SNR", "made for few steps"),

@@ -113,6 +113,26 @@ def as_peft_scaled(found) -> State:
     return as_peft({place: (down, up * ALPHA / RANK) for place, (down, up) in found.items()})
 
 
+def lengths(model: LoadedModel, place: tuple[str, str], seed: int) -> torch.Tensor:
+    """Of the rows of a DoRA: not far from what they are."""
+    (weight,) = targets_of({place[0]: model.components[place[0]]})[f"{place[0]}.{place[1]}"]
+    spread = torch.rand(len(weight), generator=torch.Generator().manual_seed(seed))
+    return weight.flatten(1).norm(dim=1) * (0.5 + spread)
+
+
+def as_dora(model: LoadedModel, found, kohya: bool) -> State:
+    """A row's lengths as peft has them in layers for pictures: 1 x rows x 1 x 1; and as LyCORIS does: rows x 1 ..."""
+    state = as_kohya(found) if kohya else as_peft(found)
+    for seed, (place, (down, _)) in enumerate(found.items()):
+        of_rows = lengths(model, place, seed)
+        ones = [1] * (down.ndim - 2)
+        if kohya:
+            state[f"lora_unet_{place[1].replace('.', '_')}.dora_scale"] = of_rows.reshape(-1, 1, *ones)
+        else:
+            state[f"{place[0]}.{place[1]}.lora_magnitude_vector"] = of_rows.reshape(1, -1, *ones) if ones else of_rows
+    return state
+
+
 def as_original_sdxl(found) -> State:
     """As kohya's scripts write SDXL's, with the block numbers of the original code."""
     blocks = {
@@ -249,6 +269,34 @@ def test_pixels_are_those_of_diffusers(models, tmp_path, family, format, write, 
     assert (ours(model) == plain).all(), "nothing is left behind, to the bit"
 
 
+@pytest.mark.supports("LoRA, weight-decomposed (DoRA)", equal=True)
+@pytest.mark.parametrize(
+    ("family", "kohya"), [("sd15", True), ("sd15", False), ("sdxl", True), ("sd3", False), ("flux", False)]
+)
+def test_a_dora_beside_a_lora(models, tmp_path, family, kohya):
+    """It goes by the weights as they were, so what each adds is the same in any order. In diffusers a DoRA that comes
+    second scales what the first added, too; there it comes first."""
+    model, changes = models[family], Changes()
+    plain, before = ours(model), weights(model)
+    other = pairs(model, family, 1)
+    found = {place: pair for place, pair in pairs(model, family, 2).items() if "text_encoder" not in place[0]}
+    known = (
+        as_peft(other),
+        as_dora(model, {p: (d, u * (ALPHA / RANK if kohya else 1)) for p, (d, u) in found.items()}, False),
+    )
+    wanted = [
+        Wanted(entry(tmp_path, "lora", as_peft(other)), 0.5, 0),
+        Wanted(entry(tmp_path, "dora", as_dora(model, found, kohya)), 1.0, 1),
+    ]
+    assert changes.make(model, wanted)
+    changed = ours(model)
+    assert (changed != plain).mean() > 0.2, "it would prove nothing"
+    assert_same(changed, reference(model, family, [(known[1], 1.0), (known[0], 0.5)]))
+    assert changes.make(model, [])
+    after = weights(model)
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
 def test_the_same_set_is_kept(models, tmp_path):
     model, changes = models["sd15"], Changes()
     wanted = [Wanted(entry(tmp_path, "one", as_kohya(pairs(model, "sd15", 1))), 1.0, 0)]
@@ -312,9 +360,11 @@ class TestRefused:
         state = as_peft(pairs(models["sd15"], "sd15", 1))
         self.refusal(models, tmp_path, {name: tensor for name, tensor in state.items() if "lora_A" in name})
 
-    def test_dora(self, models, tmp_path):
-        error = self.refusal(models, tmp_path, {"lora_unet_conv_in.dora_scale": torch.zeros(3)})
-        assert "DoRA" in error.info.message
+    def test_lengths_of_a_dora_for_another_model(self, models, tmp_path):
+        state = as_kohya(pairs(models["sd15"], "sd15", 1))
+        layer = next(name for name in state if name.endswith(".alpha")).removesuffix(".alpha")
+        error = self.refusal(models, tmp_path, state | {f"{layer}.dora_scale": torch.ones(3, 1)})
+        assert "another size" in error.info.message
 
 
 class TestProducts:
@@ -349,6 +399,20 @@ class TestProducts:
         torch.testing.assert_close(self.added(parts, 6, 4), torch.kron(first, a @ b) * 2.0)
         whole = {"lokr_w1": first, "lokr_w2": a @ b, "alpha": torch.tensor(9.0)}
         torch.testing.assert_close(self.added(whole, 6, 4), torch.kron(first, a @ b))
+
+    @pytest.mark.parametrize("shape", [(6, 4), (6, 4, 3, 3)])
+    @pytest.mark.parametrize("kept", [0, 1])
+    def test_directions_and_lengths(self, shape, kept):
+        """A DoRA's rows, or columns, are exactly as long as it says, and point where weight and product together do."""
+        weight, down, up = self.draw(*shape), self.draw(2, *shape[1:]), self.draw(6, 2, *[1] * (len(shape) - 2))
+        wanted = torch.arange(1.0, shape[kept] + 1)
+        place = [-1 if dimension == kept else 1 for dimension in range(len(shape))]
+        parts = {"down": down, "up": up, "dora_scale": wanted.reshape(place)}
+        ((_, change),) = Layer([weight], parts).added()
+        ((_, plain),) = Layer([weight], {"down": down, "up": up}).added()
+        found, direction = ((weight + part).transpose(0, kept).flatten(1) for part in (change, plain))
+        torch.testing.assert_close(found.norm(dim=1), wanted)
+        torch.testing.assert_close(torch.cosine_similarity(found, direction), torch.ones(shape[kept]))
 
     def test_one_for_layers_side_by_side(self):
         weights = [torch.zeros(2, 4), torch.zeros(4, 4)]

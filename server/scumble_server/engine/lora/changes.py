@@ -67,7 +67,7 @@ class Changes:
 
     def _add_layer(self, layer: Layer, one: Wanted) -> None:
         try:
-            added = layer.added()
+            added = layer.added([self._original(weight) for weight in layer.weights])
         except (ValueError, RuntimeError, KeyError) as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
@@ -76,6 +76,10 @@ class Changes:
             if id(weight) not in self._before:
                 self._before[id(weight)] = weight, weight.detach().to("cpu", copy=True)
             weight.copy_((weight.float() + one.weight * change).to(weight.dtype))
+
+    def _original(self, weight: Tensor) -> Tensor:
+        """What it is without LoRAs."""
+        return self._before[id(weight)][1] if id(weight) in self._before else weight
 
     @torch.inference_mode()
     def _take_back(self) -> None:

@@ -1,4 +1,5 @@
-"""A LoRA's file as what it adds to each layer, whatever the format: low rank, Hadamard or Kronecker products."""
+"""A LoRA's file as what it adds to each layer, whatever the format: low rank, Hadamard or Kronecker products, with the
+length of rows or columns told apart from their direction where it is a DoRA."""
 
 from __future__ import annotations
 
@@ -33,13 +34,15 @@ SUFFIXES = {
     "up.weight": "up",
     "alpha": "alpha",
     **{name: name for name in ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2")},
+    "dora_scale": "dora_scale",
+    "lora_magnitude_vector": "magnitude",
+    "lora_magnitude_vector.weight": "magnitude",
+    "lora_magnitude_vector.default.weight": "magnitude",
     **{name: name for name in ("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2")},
 }
 """End of a tensor's name -> what it is of its layer; longer ones are looked for first."""
 
 UNKNOWN = {
-    "dora_scale": "it is a DoRA, which this version can't use",
-    "lora_magnitude_vector": "it is a DoRA, which this version can't use",
     "lora_bias": "it changes biases, which this version can't do",
 }
 
@@ -60,14 +63,22 @@ class Layer:
     weights: Sequence[Tensor]
     parts: Mapping[str, Tensor]
 
-    def added(self) -> list[tuple[Tensor, Tensor]]:
-        """To each weight, float32 of its shape. Raises ValueError, KeyError or RuntimeError if it doesn't fit."""
+    def added(self, before: Sequence[Tensor] | None = None) -> list[tuple[Tensor, Tensor]]:
+        """To each weight, float32 of its shape. Raises ValueError, KeyError or RuntimeError if it doesn't fit.
+
+        before: what the weights were without any LoRA, if they aren't that now; a DoRA goes by it.
+        """
         device = self.weights[0].device
-        whole = _product({name: tensor.to(device, torch.float32) for name, tensor in self.parts.items()})
+        parts = {name: tensor.to(device, torch.float32) for name, tensor in self.parts.items()}
+        whole = _product(parts)
         if whole.numel() != sum(weight.numel() for weight in self.weights):
             raise ValueError("it was made for a model of another size")
         rows = [len(weight) for weight in self.weights]
-        split = torch.split(whole.reshape(sum(rows), -1), rows)
+        whole = whole.reshape(sum(rows), *self.weights[0].shape[1:])
+        if "dora_scale" in parts or "magnitude" in parts:
+            base = torch.cat([weight.to(device, torch.float32) for weight in before or self.weights])
+            whole = _of_lengths(base + whole, parts) - base
+        split = torch.split(whole, rows)
         return [(weight, part.reshape(weight.shape)) for weight, part in zip(self.weights, split, strict=True)]
 
 
@@ -122,6 +133,26 @@ def _product(parts: Mapping[str, Tensor]) -> Tensor:
     if "hada_w1_a" in parts:
         return _hadamard(parts) * _scale(parts, parts["hada_w1_b"].shape[0])
     return _kronecker(parts)
+
+
+def _of_lengths(changed: Tensor, parts: Mapping[str, Tensor]) -> Tensor:
+    """Weight-decomposed adaptation (DoRA, ICML 2024): directions of ``changed``, lengths of the file.
+
+    Those of peft are of the rows, what one output is made of. LyCORIS has either these or those of the columns, all
+    that one input does. Raises ValueError if they are of neither.
+    """
+    lengths = parts.get("dora_scale", parts.get("magnitude"))
+    assert lengths is not None, "only a DoRA has lengths"
+    rows, columns = changed.shape[:2]
+    of_rows = "magnitude" in parts or lengths.shape[0] == rows
+    if lengths.numel() != (rows if of_rows else columns):
+        raise ValueError("its lengths were made for a model of another size")
+    kept = 0 if of_rows else 1
+    others = [dimension for dimension in range(changed.ndim) if dimension != kept]
+    shape = [-1 if dimension == kept else 1 for dimension in range(changed.ndim)]
+    norm = torch.linalg.vector_norm(changed, dim=others, keepdim=True)
+    scales: Tensor = lengths.reshape(shape) / norm.clamp_min(torch.finfo(torch.float32).tiny)
+    return changed * scales
 
 
 def _scale(parts: Mapping[str, Tensor], rank: int) -> float:
