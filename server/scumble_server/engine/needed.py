@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
+from scumble_shared.errors import ErrorCode, Remedy, ScumbleError
 from scumble_shared.job import GenerateJob, TextureJob, UpscaleJob
 
 from ..models.entries import ControlNetEntry, ModelEntry
@@ -35,13 +35,6 @@ class Needed:
         entry = index.model(job.model)
         _check(job, entry)
         nets = [index.controlnet(c.model, c.kind, entry, i) for i, c in enumerate(job.controls)]
-        if job.loras and entry.path.suffix.lower() == ".gguf":
-            raise ScumbleError(
-                ErrorCode.UNSUPPORTED,
-                f"the weights of {entry.name} are quantized in its file, and LoRAs can't be added to such",
-                field="job.loras[0].model",
-                remedy=Remedy("Remove the LoRA", RemedyAction.REMOVE_LORA, "0"),
-            )
         loras = [Wanted(index.lora(one.model, entry, i), one.weight, i) for i, one in enumerate(job.loras)]
         return cls(entry, nets, loras)
 

@@ -19,6 +19,12 @@ TEXT_KEYS = re.compile(r"attn2[._](?:processor[._])?to_k[._]?(?:lora[._])?(?:lor
 
 CONTEXTS = {768: "sd15", 1024: "sd2", 2048: "sdxl"}
 
+FLUX_WIDTH = 3072
+READS = re.compile(
+    r"\.transformer_blocks\.\d+\.(?:attn\.(?:to|add)_[qkv]\w*|ff\w*\.net\.0\.proj)\.(?:lora_A|lora_down|down)"
+)
+"""What reads a transformer's tokens, as wide as they are: SD 3's blocks and half of FLUX's have the same names."""
+
 ARCHITECTURES = (
     ("flux", "flux"),
     ("sd3", "sd3"),
@@ -45,12 +51,14 @@ def family_of_lora(header: Header, metadata: Mapping[str, str]) -> str:
     names = " ".join(header)
     if any(mark in names for mark in ("double_blocks", "single_blocks", "single_transformer_blocks")):
         return "flux"
-    if any(mark in names for mark in ("joint_blocks", "transformer.transformer_blocks", "lora_transformer_")):
-        return "sd3"
+    if any(READS.search(name) and entry.shape[-1] == FLUX_WIDTH for name, entry in header.items()):
+        return "flux"
     if any(mark in names for mark in ("lora_te2_", "text_encoder_2.", "input_blocks_7_", "input_blocks_8_")):
         return "sdxl"
     said = " ".join(metadata.get(key, "") for key in ("modelspec.architecture", "ss_base_model_version")).lower()
     for mark, family in ARCHITECTURES:
         if mark in said:
             return family
+    if any(mark in names for mark in ("joint_blocks", "transformer.transformer_blocks", "lora_transformer_")):
+        return "sd3"
     raise BadFileError("a LoRA that doesn't tell which family of models it is for")

@@ -49,6 +49,7 @@ TITLES = {
         "LoRA, names of kohya",
         "LoRA, original names",
         "LoRA, weight-decomposed (DoRA)",
+        "LoRA, on weights quantized in the file (GGUF)",
         "LoRA, weights taken back to the bit",
     ),
     "Models": ("diffusers folder", "single file", "v-prediction, zero terminal SNR", "made for few steps"),

@@ -146,6 +146,8 @@ LORAS = [
     ({"unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.processor.to_k_lora.down.weight": (4, 768)}, "sd15"),
     ({"lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k.hada_w1_b": (4, 2048)}, "sdxl"),
     ({"lora_unet_double_blocks_0_img_attn_proj.lora_down.weight": (4, 3072)}, "flux"),
+    ({"transformer.transformer_blocks.0.attn.to_q.lora_A.weight": (4, 3072)}, "flux"),
+    ({"transformer.transformer_blocks.0.attn.to_q.lora_A.weight": (4, 2432)}, "sd3"),
     ({"transformer.single_transformer_blocks.0.attn.to_k.lora_A.weight": (4, 3072)}, "flux"),
     ({"transformer.transformer_blocks.0.attn.to_k.lora_A.weight": (4, 1536)}, "sd3"),
 ]

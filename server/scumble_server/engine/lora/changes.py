@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from ...models.entries import LoraEntry
+from ..families.packed import is_packed
+from .beside import add_beside, packed_layers
 from .names import targets_of
 from .reading import Layer, read_layers
 
@@ -31,11 +34,13 @@ class Wanted:
 
 
 class Changes:
-    """Of one model. What its weights were before lies in the computer's memory while LoRAs are on."""
+    """Of one model. What its weights were before lies in the computer's memory while LoRAs are on. Weights that are
+    packed aren't touched."""
 
     def __init__(self) -> None:
         self._now: tuple[tuple[object, ...], ...] = ()
         self._before: dict[int, tuple[Tensor, Tensor]] = {}  # weights and what they were, by the former's identity
+        self._beside: list[RemovableHandle] = []
 
     def make(self, model: LoadedModel, wanted: Sequence[Wanted]) -> bool:
         """From now on the model is with these LoRAs and no others. Whether anything had to be done for it.
@@ -59,15 +64,20 @@ class Changes:
     @torch.inference_mode()
     def _add(self, model: LoadedModel, wanted: Sequence[Wanted]) -> None:
         targets = targets_of(model.components) if wanted else {}
+        owners = packed_layers(model.components) if wanted else {}
         for one in wanted:
             with _about(one):
                 layers = read_layers(one.entry.path, one.entry.name, targets)
             for layer in layers:
-                self._add_layer(layer, one)
+                self._add_layer(layer, one, owners)
 
-    def _add_layer(self, layer: Layer, one: Wanted) -> None:
+    def _add_layer(self, layer: Layer, one: Wanted, owners: Mapping[int, nn.Linear]) -> None:
+        added: list[tuple[Tensor, Tensor]] = []
         try:
-            added = layer.added([self._original(weight) for weight in layer.weights])
+            if any(is_packed(weight) for weight in layer.weights):
+                self._beside += add_beside(layer, one.weight, owners)
+            else:
+                added = layer.added([self._original(weight) for weight in layer.weights])
         except (ValueError, RuntimeError, KeyError) as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
@@ -86,6 +96,9 @@ class Changes:
         for weight, before in self._before.values():
             weight.copy_(before)
         self._before.clear()
+        for handle in self._beside:
+            handle.remove()
+        self._beside.clear()
         self._now = ()
 
 

@@ -81,6 +81,16 @@ class Layer:
         split = torch.split(whole, rows)
         return [(weight, part.reshape(weight.shape)) for weight, part in zip(self.weights, split, strict=True)]
 
+    def low_rank(self) -> tuple[Tensor, Tensor]:
+        """Rank x columns and rows x rank, float32, whose product is what is added to weights of two dimensions.
+
+        Raises ValueError for what can't be told in that way.
+        """
+        if self.parts.keys() - {"down", "up", "alpha"} or self.parts.keys() < {"down", "up"}:
+            raise ValueError("beside weights that are quantized in their file only plain LoRAs can be used")
+        down, up = self.parts["down"].float().flatten(1), self.parts["up"].float().flatten(1)
+        return down, up * _scale(self.parts, len(down))
+
 
 def read_layers(path: Path, name: str, targets: Targets) -> list[Layer]:
     """Every layer of the file. name: of the LoRA, for people.

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 from diffusers import FluxTransformer2DModel, SD3Transformer2DModel
+from safetensors.torch import load_file, save_file
 from scumble_server.engine import families
 from scumble_server.engine.executor import EngineExecutor
 from scumble_server.engine.families.flux import Flux
 from scumble_server.engine.families.sd3 import StableDiffusion3
+from scumble_server.engine.lora import Changes, Wanted
 from scumble_server.memory.machine import GIB, Machine
 from scumble_server.memory.sizes import sizes_of
 from scumble_server.models.gguf_header import read_gguf_header
@@ -36,6 +38,8 @@ KINDS = {
     "flux": (FluxTransformer2DModel, lambda state: mmdit_layout.flux(state)),
     "sd3": (SD3Transformer2DModel, lambda state: mmdit_layout.sd3(state, "")),
 }
+RANK = 2
+LAYERS = ("transformer_blocks.0.ff.net.0.proj", "transformer_blocks.0.attn.to_q")
 
 
 def write(path: Path, state: dict[str, torch.Tensor], family: str, kind: Any = Q8) -> None:
@@ -53,15 +57,31 @@ def write(path: Path, state: dict[str, torch.Tensor], family: str, kind: Any = Q
     writer.close()
 
 
+def lora(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A random one for two layers of a transformer."""
+    generator = torch.Generator().manual_seed(5)
+    made: dict[str, torch.Tensor] = {}
+    for layer in LAYERS:
+        rows, columns = state[f"{layer}.weight"].shape
+        made[f"transformer.{layer}.lora_A.weight"] = torch.randn(RANK, columns, generator=generator)
+        made[f"transformer.{layer}.lora_B.weight"] = torch.randn(rows, RANK, generator=generator)
+    return made
+
+
 @pytest.fixture(scope="module")
 def folder(family_folders, tmp_path_factory) -> Path:
-    """Of each family the folder, which lends the rest, and the transformer in a file of its own."""
+    """Of each family the folder, which lends the rest, the transformer in a file of its own, and LoRAs for it."""
     place = tmp_path_factory.mktemp("packed")
     for family, (kind, renamed) in KINDS.items():
         shutil.copytree(family_folders[family], place / family)
         shutil.copytree(family_folders[family] / "controlnet_depth", place / f"{family} depth")
         state = kind.from_pretrained(family_folders[family] / "transformer").state_dict()
         write(place / f"small {family}.gguf", renamed(state), family)
+        ink = lora(state)
+        told = {"modelspec.architecture": family}
+        save_file(ink, place / f"ink {family}.safetensors", told)
+        lengths = {f"transformer.{LAYERS[0]}.lora_magnitude_vector": torch.ones(len(state[f"{LAYERS[0]}.weight"]))}
+        save_file(ink | lengths, place / f"lengths {family}.safetensors", told)
     return place
 
 
@@ -127,11 +147,45 @@ def test_they_count_as_what_they_take(executor, folder):
     assert (sizes.network, sizes.text, sizes.vae) == (whole.network, whole.text, whole.vae)
 
 
-def test_loras_are_refused_by_name(executor):
+@pytest.mark.supports("LoRA, on weights quantized in the file (GGUF)", equal=False)
+@pytest.mark.parametrize("family", ["flux", "sd3"])
+def test_loras_do_to_them_what_they_do_to_the_folder(executor, family):
+    one = (Lora(f"ink-{family}", 0.7),)
+    before = image(executor, job(f"small-{family}"))
+    packed, plain = (image(executor, job(model, loras=one)) for model in (f"small-{family}", family))
+    assert np.abs(packed - plain).mean() < 0.2 * np.abs(packed - before).mean()
+    assert np.array_equal(image(executor, job(f"small-{family}")), before), "nothing is left behind, to the bit"
+
+
+@pytest.mark.parametrize("choice", ["low", "lowest"])
+def test_loras_on_weights_that_come_and_go(executor, choice):
+    one = (Lora("ink-flux", 0.7),)
+    plain = image(executor, job("small-flux", loras=one))
+    assert np.array_equal(image(executor, job("small-flux", loras=one, memory=choice)), plain)
+
+
+def test_what_is_added_is_the_product(executor):
+    """To what the layer gives by itself, but for its number format's rounding."""
+    model = executor._resident.model(executor._index.model("small-flux"), Hooks())
+    layer = model.network.module.get_submodule(LAYERS[1])
+    shown = torch.randn(3, layer.in_features, generator=torch.Generator().manual_seed(1)).to(layer.compute_dtype)
+    entry = executor._index.lora("ink-flux", model.entry, 0)
+    state = load_file(entry.path)
+    down, up = (state[f"transformer.{LAYERS[1]}.lora_{side}.weight"] for side in "AB")
+    changes, plain = Changes(), layer(shown)
+    changes.make(model, [Wanted(entry, -0.5, 0)])
+    torch.testing.assert_close(
+        (layer(shown) - plain).float(), -0.5 * shown.float() @ down.T @ up.T, rtol=0.03, atol=0.1
+    )
+    changes.make(model, [])
+    assert torch.equal(layer(shown), plain)
+
+
+def test_other_kinds_of_loras_are_refused_by_name(executor):
     with pytest.raises(ScumbleError) as caught:
-        image(executor, job("small-flux", loras=(Lora("any", 1.0),)))
-    assert (caught.value.code, caught.value.info.field) == (ErrorCode.UNSUPPORTED, "job.loras[0].model")
-    assert "small flux" in caught.value.info.message
+        image(executor, job("small-flux", loras=(Lora("lengths-flux", 1.0),)))
+    assert (caught.value.code, caught.value.info.field) == (ErrorCode.MODEL_MISMATCH, "job.loras[0].model")
+    assert "only plain LoRAs" in caught.value.info.message
 
 
 class TestBadFiles:
