@@ -48,6 +48,7 @@ class RemedyAction(StrEnum):
     CHOOSE_MODEL = "choose_model"  # argument: a model id that would work, or ""
     REMOVE_CONTROL = "remove_control"  # argument: index of the control in the job
     REMOVE_LORA = "remove_lora"  # argument: index of the LoRA in the job
+    REMOVE_REFERENCE = "remove_reference"  # argument: index of the reference in the job
     REDUCE_SIZE = "reduce_size"  # argument: "WIDTHxHEIGHT" that would fit
     ADD_UV_MAP = "add_uv_map"  # argument: object name
 

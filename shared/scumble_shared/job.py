@@ -25,6 +25,7 @@ __all__ = [
     "MEMORIES",
     "NOISE_ANCHORS",
     "QUALITIES",
+    "REFERENCE_USES",
     "SAMPLERS",
     "TEXTURE_METHODS",
     "TILINGS",
@@ -39,6 +40,7 @@ __all__ = [
     "Lora",
     "MeshRef",
     "ProjectJob",
+    "Reference",
     "TextureJob",
     "TextureView",
     "UpscaleJob",
@@ -68,6 +70,9 @@ everything there is."""
 
 DECODERS = ("full", "small")
 """What makes pixels of what the model painted: its own autoencoder, or a small one that lies beside the models."""
+
+REFERENCE_USES = ("all", "style", "content")
+"""What is taken from a reference picture: all that its adapter gives; colours and manner; what is seen, and where."""
 
 TEXTURE_METHODS = ("synchronised", "sequential")
 
@@ -146,6 +151,26 @@ class Lora:
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """A picture that shows what is wanted, beside the prompt, through an IP-Adapter.
+
+    image: uint8 H x W x 3, any size; the adapter looks at the square in its middle. model: id of the adapter, "" for
+    the one that the model's family offers. weight: diffusers' ip_adapter_scale, 0 switches it off. use: one of
+    ``REFERENCE_USES``; which of the network's attentions see it, as in InstantStyle. start, end: the part of the
+    denoising it acts in, fractions of the steps. mask: uint8 H x W, where in the result it acts (255), any size, the
+    result's frame; None is everywhere.
+    """
+
+    image: Digest
+    model: str = ""
+    weight: float = 1.0
+    use: str = "all"
+    start: float = 0.0
+    end: float = 1.0
+    mask: Digest | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class GenerateJob:
     """Text, geometry and optionally an image in; ``batch_size`` images out.
 
@@ -158,7 +183,7 @@ class GenerateJob:
     quality: one of ``QUALITIES``; others than "exact" save work from step to step and give nearly that picture.
     decoder: one of ``DECODERS``; "small" is for sketches in a hurry, and is "full" where there is none.
     memory: one of ``MEMORIES``; what was done is in the provenance, "memory".
-    loras: on top of the model, in order.
+    loras: on top of the model, in order. references: all of them at once, of each image.
     maps: of ``MAPS``, of each image as if it were a flat surface. map_estimator: who makes them.
     Results: tensors "image/0", "image/1", ... uint8 H x W x 3, and "KIND/0", ... of ``maps``, H x W.
     """
@@ -185,6 +210,7 @@ class GenerateJob:
     maps: tuple[str, ...] = ()
     map_estimator: str = BUILT_IN_ESTIMATOR
     loras: tuple[Lora, ...] = ()
+    references: tuple[Reference, ...] = ()
     memory: str = "automatic"
     task: Literal["generate"] = "generate"
 
@@ -298,7 +324,7 @@ class TextureJob:
     quality, memory: of the views, as in :class:`GenerateJob`.
     maps: of ``MAPS``, made besides, from the views' pictures; with all views locked, of a texture that was made before.
     map_estimator: as in :class:`ProjectJob`.
-    loras: on top of the model, in order.
+    loras: on top of the model, in order. references: of all views; without masks.
     View ``i`` has seed ``seed + i``.
     Results: "view/0", "view/1", ... uint8 H x W x 3, locked ones unchanged, and per texture (:func:`texture_names`)
     "texture/NAME" uint8 or uint16 S x S x 4 (sRGB, top row first, alpha full), "weight/NAME" uint8 S x S (255 = seen
@@ -332,6 +358,7 @@ class TextureJob:
     maps: tuple[str, ...] = ()
     map_estimator: str = BUILT_IN_ESTIMATOR
     loras: tuple[Lora, ...] = ()
+    references: tuple[Reference, ...] = ()
     memory: str = "automatic"
     task: Literal["texture"] = "texture"
 
@@ -352,7 +379,7 @@ class UpscaleJob:
     frame of the picture.
     tiling: directions in which the picture repeats, and must go on doing so (one of ``TILINGS``).
     memory: as in :class:`GenerateJob`.
-    loras: on top of the model, in order.
+    loras: on top of the model, in order. references: of the whole picture, as masks are.
     Results: "image/0", with the type and channels of ``image``, ``factor`` times as high and wide.
     """
 
@@ -374,6 +401,7 @@ class UpscaleJob:
     view: View | None = None
     tiling: str = ""
     loras: tuple[Lora, ...] = ()
+    references: tuple[Reference, ...] = ()
     memory: str = "automatic"
     task: Literal["upscale"] = "upscale"
 

@@ -34,6 +34,7 @@ class Limits:
     batch_size: int = 16
     controls: int = 8
     loras: int = 8
+    references: int = 8
     meshes: int = 256
     views: int = 64  # of one texture job
     textures: int = 256  # of one job: one per mesh, or per UDIM tile

@@ -20,6 +20,7 @@ __all__ = [
     "SUBPROTOCOL",
     "Accepted",
     "Ack",
+    "AdapterInfo",
     "Cancel",
     "Cancelled",
     "Capabilities",
@@ -80,6 +81,7 @@ class ModelInfo:
     control_kinds: tuple[str, ...] = ()  # kinds for which Control.model may be ""
     note: str = ""
     samplers: tuple[str, ...] = ()  # that go with it; () for all that the server has
+    takes_references: bool = False  # models of its kind can be shown reference pictures, given an adapter
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,16 @@ class LoraInfo:
     sampler: str = ""
     num_inference_steps: int = 0
     guidance_scale: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterInfo:
+    """An IP-Adapter the server can use, for reference pictures beside models of ``family``. The first of a family is
+    what it offers."""
+
+    id: str
+    name: str
+    family: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +146,7 @@ class Capabilities:
     upscalers: tuple[UpscalerInfo, ...] = ()
     map_estimators: tuple[MapEstimatorInfo, ...] = ()
     loras: tuple[LoraInfo, ...] = ()
+    adapters: tuple[AdapterInfo, ...] = ()
 
 
 # --- server -> client -------------------------------------------------------------------------------

@@ -56,6 +56,7 @@ from .validate_models import (
     model_info,
     remove_control,
 )
+from .validate_references import check_references
 
 __all__ = ["TensorFacts", "check_camera", "check_model_id", "facts_of", "validate_job"]
 
@@ -101,6 +102,7 @@ def validate_job(
 
 def _check_generate(job: GenerateJob, limits: Limits, known: Capabilities | None, facts: Facts) -> None:
     model = _check_sampling(job, limits, known)
+    check_references(job.references, model, known, limits, facts)
     _check_size(job.width, job.height, limits)
     check_range(job.batch_size, 1, limits.batch_size, "job.batch_size")
     check_range(job.denoising_strength, 0.0, 1.0, "job.denoising_strength")
@@ -200,6 +202,7 @@ def _check_project(job: ProjectJob, limits: Limits, known: Capabilities | None, 
 
 def _check_texture(job: TextureJob, limits: Limits, known: Capabilities | None, facts: Facts) -> None:
     model = _check_sampling(job, limits, known)
+    check_references(job.references, model, known, limits, facts, one_frame=False)
     if job.method not in TEXTURE_METHODS:
         raise invalid("job.method", f"{quoted(job.method)} isn't a method; there are {', '.join(TEXTURE_METHODS)}")
     check_range(job.sync_end, 0.0, 1.0, "job.sync_end")
@@ -272,6 +275,7 @@ def _check_texture_view(view: TextureView, path: str, first: TextureView, limits
 
 def _check_upscale(job: UpscaleJob, limits: Limits, known: Capabilities | None, facts: Facts) -> None:
     model = _check_sampling(job, limits, known)
+    check_references(job.references, model, known, limits, facts)
     if job.factor not in UPSCALE_FACTORS:
         raise invalid("job.factor", f"it can be {' or '.join(map(str, UPSCALE_FACTORS))}, not {job.factor}")
     if job.method not in UPSCALE_METHODS:
