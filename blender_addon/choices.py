@@ -37,6 +37,7 @@ SAMPLER_NAMES = {
     "dpmpp_2m_karras": "DPM++ 2M Karras",
     "unipc": "UniPC",
     "lcm": "LCM",
+    "tcd": "TCD",
 }
 
 

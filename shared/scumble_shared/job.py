@@ -56,7 +56,7 @@ DEFAULT_MODEL = "starter"
 CONTROL_KINDS = ("depth", "normal", "canny", "lineart", "segmentation", "softedge", "scribble")
 """Control images the server derives from a :class:`View`."""
 
-SAMPLERS = ("ddim", "euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "unipc", "lcm")
+SAMPLERS = ("ddim", "euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "unipc", "lcm", "tcd")
 
 NOISE_ANCHORS = ("screen", "surface")
 """What the noise that a picture begins with is fixed to: the picture, or the world as the view sees it."""

@@ -23,7 +23,7 @@ class FewSteps:
 
 WAYS: Mapping[str, FewSteps] = {
     "lcm": FewSteps("LCM", "lcm", 6),
-    "tcd": FewSteps("TCD", "lcm", 6),
+    "tcd": FewSteps("TCD", "tcd", 4),
     "dmd2": FewSteps("DMD2", "lcm", 4),
     "turbo": FewSteps("Turbo", "euler_a", 4, timestep_spacing="trailing"),
     "lightning": FewSteps("Lightning", "euler", 4, timestep_spacing="trailing"),

@@ -26,6 +26,7 @@ SAMPLER_NAMES = {
     "dpmpp_2m_karras": ("DPM++ 2M", "Karras"),
     "unipc": ("UniPC", ""),
     "lcm": ("LCM", ""),
+    "tcd": ("TCD", ""),
 }
 """Our sampler -> A1111's name and schedule type; "" is its own choice, which for DPM++ 2M would be Karras."""
 

@@ -194,6 +194,7 @@ class TestFewSteps:
             ("Hyper-SD15-4steps-lora", "sd15", ("ddim", 4, 1.0, "trailing")),
             ("Hyper-SDXL-8steps-CFG-lora", "sdxl", ("ddim", 8, 5.0, "trailing")),
             ("Hyper-SDXL-1step-lora", "sdxl", ("lcm", 4, 1.0, "")),
+            ("TCD-SDXL-LoRA", "sdxl", ("tcd", 4, 1.0, "")),
             ("lcm-lora-sdv1-5", "sd15", ("lcm", 6, 1.0, "")),
             ("dmd2_sdxl_4step_lora_fp16", "sdxl", ("lcm", 4, 1.0, "")),
             ("sd3.5_large_turbo", "sd3", ("euler", 4, 1.0, "")),

@@ -53,7 +53,7 @@ def test_every_step_is_the_schedulers(sampler, config, steps, skipped):
         assert largest(ours - theirs, theirs) <= TOLERANCE
 
 
-@pytest.mark.parametrize("sampler", ["ddim", "dpmpp_2m", "lcm"])
+@pytest.mark.parametrize("sampler", ["ddim", "dpmpp_2m", "lcm", "tcd"])
 def test_noise_to_the_very_end(sampler):
     """Zero terminal signal: the first latents are nothing but noise."""
     config = {**VELOCITY, "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
