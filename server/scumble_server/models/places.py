@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from .adapters import is_encoder_folder
 from .folders import is_controlnet_folder, is_model_folder
 
 __all__ = ["COMFYUI", "HUGGING_FACE", "WEBUI", "Root", "likely_places", "program_of", "roots_of"]
@@ -28,7 +29,10 @@ COMFYUI_FOLDERS = (
     "controlnet",
     "loras",
     "vae",
+    "vae_approx",
     "upscale_models",
+    "ipadapter",
+    "clip_vision",
 )
 """Under its "models"; others hold text encoders and much else that is no model by itself."""
 
@@ -38,9 +42,14 @@ WEBUI_FOLDERS = (
     "extensions/sd-webui-controlnet/models",
     "models/Lora",
     "models/VAE",
+    "models/VAE-approx",
     "models/ESRGAN",
     "models/RealESRGAN",
 )
+
+
+ADAPTER_FOLDERS = ("models", "sdxl_models")
+"""Of the repository that IP-Adapters come from, with their image encoders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +102,10 @@ def _snapshot(repository: Path) -> Iterator[Root]:
     commit = next((path for path in commits if path.name == main), commits[0] if commits else None)
     if commit is None:
         return
-    if is_model_folder(commit) or is_controlnet_folder(commit):
+    if is_model_folder(commit) or is_controlnet_folder(commit) or is_encoder_folder(commit):
         yield Root(commit, name)
         return
+    yield from (Root(commit / folder) for folder in ADAPTER_FOLDERS if (commit / folder).is_dir())
     if (commit / "config.json").exists():
         return  # a language model or another part of something; nothing that paints
     files = sorted(path for path in commit.glob("*.safetensors") if path.is_file())

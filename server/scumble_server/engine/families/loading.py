@@ -134,11 +134,30 @@ def has_cheap_decoder(vae: Any) -> bool:
 def preview_vae(entry: ModelEntry, device: Device, vae: Any) -> Any:
     """A small autoencoder that draws previews, if one lies beside the models that knows latents of ``vae``; or None."""
     path = entry.preview_vae
-    if path is None or config_of(path).get("latent_channels", 4) != vae.config.latent_channels:
+    channels = vae.config.latent_channels
+    if path is None:
         return None
-    small = guarded(path.name, lambda: component(AutoencoderTiny, path, vae.dtype))
+    if path.is_file():
+        small = guarded(path.name, lambda: _small_decoder(path, channels, vae.dtype))
+    elif config_of(path).get("latent_channels", 4) == channels:
+        small = guarded(path.name, lambda: component(AutoencoderTiny, path, vae.dtype))
+    else:
+        return None
     settle(small, device)
     return small
+
+
+def _small_decoder(path: Path, channels: int, dtype: torch.dtype) -> Any:
+    """From a file that has the decoder alone, its layers numbered after one without weights (TAESD's own format)."""
+    with init_empty_weights():
+        small = AutoencoderTiny(latent_channels=channels)
+    del small.encoder
+    state = {}
+    for name, tensor in load_file(path).items():
+        number, _, rest = name.partition(".")
+        state[f"layers.{int(number) - 1}.{rest}"] = tensor
+    small.decoder.load_state_dict(state, strict=True, assign=True)
+    return small.to(dtype)
 
 
 def check_fits(net: Any, name: str, module: Any, model: str, sizes: tuple[str, ...]) -> None:
