@@ -10,7 +10,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 from scumble_shared import __version__
-from scumble_shared.job import DEFAULT_MODEL, SAMPLERS, TILINGS, UPSCALE_FACTORS, UPSCALE_METHODS, Control, UpscaleJob
+from scumble_shared.job import (
+    DEFAULT_MODEL,
+    MEMORIES,
+    SAMPLERS,
+    TILINGS,
+    UPSCALE_FACTORS,
+    UPSCALE_METHODS,
+    Control,
+    UpscaleJob,
+)
 from scumble_shared.limits import DEFAULT_LIMITS
 from scumble_shared.messages import Capabilities
 from scumble_shared.schema import encode
@@ -50,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     paint.add_argument("--tile-size", type=int, default=DEFAULTS.tile_size, metavar="PIXELS")
     paint.add_argument("--tile-overlap", type=int, default=DEFAULTS.tile_overlap, metavar="PIXELS")
+    paint.add_argument("--memory", choices=MEMORIES, default=DEFAULTS.memory, help="what is done to need less of it")
     add_where(parser)
 
 
@@ -97,6 +107,7 @@ def _job(arguments: argparse.Namespace, image: str, capabilities: Capabilities) 
         tile_overlap=arguments.tile_overlap,
         controls=(Control("tile"),) if tile else (),
         tiling=arguments.tiling,
+        memory=arguments.memory,
     )
 
 

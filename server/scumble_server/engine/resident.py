@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -95,7 +95,7 @@ class ResidentModels:
 
         def load() -> _Held[LoadedModel]:
             hooks.progress("loading")
-            with _leased(entry.path, "job.model") as stack:
+            with _leased(entry.path, "job.model") as stack, _there(entry, "job.model"):
                 loaded = family_of(entry.family).load_model(entry, where_to_load(self._device, plan))
                 if plan.storage != "plain":
                     Changes().make(loaded, loras)  # while weights are what LoRAs were made for
@@ -129,7 +129,7 @@ class ResidentModels:
 
         def load() -> _Held[LoadedControlNet]:
             hooks.progress("loading")
-            with _leased(entry.path, field) as stack:
+            with _leased(entry.path, field) as stack, _there(entry, field):
                 try:
                     loaded = family_of(entry.family).load_controlnet(entry, model)
                 except ScumbleError as error:
@@ -201,6 +201,19 @@ def _spaced(model: LoadedModel, loras: Sequence[Wanted]) -> LoadedModel:
     if not spacing:
         return model
     return replace(model, scheduler_config={**model.scheduler_config, "timestep_spacing": spacing})
+
+
+@contextmanager
+def _there(entry: ModelEntry | ControlNetEntry, field: str) -> Iterator[None]:
+    """Loading fails in many ways if files were taken away since they were found, and this is what there is to say."""
+    try:
+        yield
+    except ScumbleError as error:
+        if entry.path.exists() or error.code is not ErrorCode.MODEL_INVALID:
+            raise
+        message = f"{entry.name} is no longer where it was found; it was moved or deleted"
+        info = replace(error.info, code=ErrorCode.MODEL_MISSING, message=message, field=field)
+        raise ScumbleError.from_info(info) from error
 
 
 def _leased(path: Path, field: str) -> ExitStack:

@@ -37,9 +37,24 @@ def test_larger_files_beside_the_old_ones(tmp_path, picture, capsys, monkeypatch
         told = json.loads(image.text["scumble"])
         assert np.asarray(image)[:, :100, 3].min() == 255
     assert (told["job"]["task"], told["job"]["factor"]) == ("upscale", 4)
-    words = ("--steps", 2, "--seed", 3, "--tile-size", 64, "--tile-overlap", 16, "--prompt", "a wall")
+    words = (
+        "--steps",
+        2,
+        "--seed",
+        3,
+        "--tile-size",
+        64,
+        "--tile-overlap",
+        16,
+        "--prompt",
+        "a wall",
+        "--memory",
+        "low",
+    )
     assert cli.main(said(picture, *words, "--output", out)) == 0
-    assert Image.open(out / "wall-2x.png").size == (64, 48)
+    with Image.open(out / "wall-2x.png") as image:
+        assert image.size == (64, 48)
+        assert json.loads(image.text["scumble"])["job"]["memory"] == "low"
 
 
 def test_sixteen_bits_in_and_out(tmp_path, capsys, monkeypatch):

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from scumble_server.engine.executor import EngineExecutor
 from scumble_server.models.seeded import write_seeded_model
-from scumble_shared.errors import ErrorCode, ScumbleError
+from scumble_shared.errors import ErrorCode, RemedyAction, ScumbleError
 from scumble_shared.job import Control, GenerateJob, Lora
 
 from .conftest import Hooks, picture
@@ -45,11 +45,22 @@ def test_a_model_deleted_while_it_is_loaded(library):
         painted(executor)
     except ScumbleError as error:
         code = error.code
-    assert code in (None, ErrorCode.MODEL_INVALID)
+    assert code in (None, ErrorCode.MODEL_MISSING)
     painted(executor, "tiny")
     executor.look_for_models()
     error = refusal(executor)
     assert (error.code, error.info.field) == (ErrorCode.MODEL_MISSING, "job.model")
+
+
+def test_a_model_deleted_after_it_was_found(library):
+    """What libraries say of files that aren't there helps nobody."""
+    folder, executor = library
+    executor.capabilities()
+    shutil.rmtree(folder)
+    error = refusal(executor)
+    assert (error.code, error.info.field) == (ErrorCode.MODEL_MISSING, "job.model")
+    assert "no longer where it was found" in error.info.message
+    assert error.info.remedy.action is RemedyAction.CHOOSE_MODEL
 
 
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
