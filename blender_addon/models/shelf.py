@@ -24,6 +24,8 @@ KINDS = {
     "checkpoint": "Model",
     "controlnet": "ControlNet",
     "lora": "LoRA",
+    "adapter": "IP-Adapter",
+    "encoder": "Image Encoder",
     "vae": "VAE",
     "upscaler": "Upscaler",
     "estimator": "Maps",

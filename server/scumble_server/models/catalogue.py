@@ -17,6 +17,9 @@ __all__ = ["CATALOGUE", "SETS", "CatalogueEntry", "StarterSet", "entry_of", "set
 OPENRAIL_M = "CreativeML OpenRAIL-M"
 OPENRAIL_PP = "CreativeML OpenRAIL++-M"
 
+IP_ADAPTER = "018e402774aeeddd60609b4ecdb7e298259dc729"
+"""Commit of h94/IP-Adapter."""
+
 
 @dataclass(frozen=True, slots=True)
 class CatalogueEntry:
@@ -114,6 +117,32 @@ CATALOGUE = (
         about="Pictures in 4 to 8 steps: for live mode.",
     ),
     CatalogueEntry(
+        id="sd15-ip-adapter",
+        name="IP-Adapter for SD 1.5",
+        kind="adapter",
+        family="sd15",
+        licence="Apache-2.0",
+        repo="h94/IP-Adapter",
+        revision=IP_ADAPTER,
+        files=("models/ip-adapter_sd15.safetensors",),
+        sha256="289b45f16d043d0bf542e45831f971dcdaabe18b656f11e86d9dfba7e9ee3369",
+        gigabytes=0.045,
+        about="Reference pictures beside the prompt. Needs ip-adapter-encoder.",
+    ),
+    CatalogueEntry(
+        id="ip-adapter-encoder",
+        name="Image encoder of IP-Adapters (CLIP ViT-H)",
+        kind="encoder",
+        family="",
+        licence="Apache-2.0",
+        repo="h94/IP-Adapter",
+        revision=IP_ADAPTER,
+        files=("models/image_encoder/model.safetensors",),
+        sha256="6ca9667da1ca9e0b0f75e46bb030f7e011f44f86cbfb8d5a36590fcd7507b030",
+        gigabytes=2.5,
+        about="What both IP-Adapters here look at reference pictures with.",
+    ),
+    CatalogueEntry(
         id="sdxl",
         name="Stable Diffusion XL 1.0",
         kind="checkpoint",
@@ -157,6 +186,19 @@ CATALOGUE = (
         files=("pytorch_lora_weights.safetensors",),
         gigabytes=0.39,
         about="Pictures in 4 to 8 steps.",
+    ),
+    CatalogueEntry(
+        id="sdxl-ip-adapter",
+        name="IP-Adapter for SDXL",
+        kind="adapter",
+        family="sdxl",
+        licence="Apache-2.0",
+        repo="h94/IP-Adapter",
+        revision=IP_ADAPTER,
+        files=("sdxl_models/ip-adapter_sdxl_vit-h.safetensors",),
+        sha256="ebf05d918348aec7abb02a5e9ecef77e0aaea6914a5c4ea13f50d45eb1681831",
+        gigabytes=0.7,
+        about="Reference pictures beside the prompt. Needs ip-adapter-encoder.",
     ),
 )
 

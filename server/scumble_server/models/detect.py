@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from .families import FLUX_UNION_MODES, UNION_MODES
+from .adapters import adapter_reads, encoder_sizes, family_of_adapter, is_adapter, is_encoder
+from .families import FAMILY_BY_CONTEXT, FLUX_UNION_MODES, UNION_MODES
 from .lora import family_of_lora, is_lora
+from .previews import latents_of_decoder
 from .safetensors_header import BadFileError, TensorEntry
 from .upscalers import is_upscaler
 
-__all__ = ["FAMILY_BY_CONTEXT", "Weights", "detect", "union_kinds"]
-
-FAMILY_BY_CONTEXT = {768: "sd15", 1024: "sd2", 1280: "sdxl-refiner", 2048: "sdxl"}
-"""Width of the text embedding the UNet attends to -> family."""
+__all__ = ["Weights", "detect", "union_kinds"]
 
 FLUX_TOKEN = 64
 """Channels of what FLUX's transformer sees as one; more are a picture beside the prompt."""
@@ -23,11 +22,14 @@ Header = Mapping[str, TensorEntry]
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """role: "checkpoint", "controlnet", "lora" or "upscaler", which is of no family.
+    """role: "checkpoint", "controlnet", "lora", "adapter" (IP-Adapter), "encoder" (of images, for the former),
+    "preview" (a small decoder) or "upscaler"; the last three are of no family.
 
-    in_channels: of the UNet; 9 is an inpainting model. prediction_type: "epsilon" or "v_prediction".
+    in_channels: of the UNet; 9 is an inpainting model; of a preview's latents. prediction_type: "epsilon" or
+    "v_prediction".
     zero_terminal_snr: the noise schedule ends in pure noise. kinds: that a ControlNet-Union takes. takes_guidance: the
-    guidance scale is an input (None: no matter). is_whole: else a folder of the family must lend the rest.
+    guidance scale is an input (None: no matter). is_whole: else a folder of the family must lend the rest. reads: what
+    an adapter reads of an encoder. widths: of what it reads; of an encoder, hidden and projection.
     """
 
     role: str
@@ -38,11 +40,18 @@ class Weights:
     kinds: tuple[str, ...] = ()
     takes_guidance: bool | None = None
     is_whole: bool = True
+    reads: str = ""
+    widths: tuple[int, ...] = ()
 
 
 def detect(header: Header, metadata: Mapping[str, str] | None = None) -> Weights:
     """metadata: of the file. Raises BadFileError for whatever is none of these roles as a whole."""
     said = metadata or {}
+    if is_adapter(header):  # some have a LoRA in the same file
+        reads, width = adapter_reads(header)
+        return Weights("adapter", family_of_adapter(header), reads=reads, widths=(width,))
+    if is_encoder(header):
+        return Weights("encoder", "", widths=encoder_sizes(header))
     if is_lora(header):
         return Weights("lora", family_of_lora(header, said))
     if controlnet := _controlnet(header):
@@ -58,6 +67,8 @@ def detect(header: Header, metadata: Mapping[str, str] | None = None) -> Weights
         raise BadFileError("this is a UNet alone; keep it in the diffusers folder it came with")
     if "transformer_blocks.0.attn.add_k_proj.weight" in header:
         raise BadFileError("this is a transformer alone; keep it in the diffusers folder it came with")
+    if latents := latents_of_decoder(header):
+        return Weights("preview", "", latents)
     if is_upscaler(header.keys()):
         return Weights("upscaler", "")
     raise BadFileError("no model this version knows: its tensors have unfamiliar names")

@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["ControlNetEntry", "EstimatorEntry", "LoraEntry", "ModelEntry", "UnusableEntry", "UpscalerEntry"]
+__all__ = [
+    "AdapterEntry",
+    "ControlNetEntry",
+    "EncoderEntry",
+    "EstimatorEntry",
+    "LoraEntry",
+    "ModelEntry",
+    "UnusableEntry",
+    "UpscalerEntry",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +36,8 @@ class ModelEntry:
     family: models and ControlNets go together if it is equal. controlnets: those that came inside the model's own
     folder, by kind. in_channels: of the UNet; 9 is an inpainting model. prediction_type, zero_terminal_snr: None
     leaves it to the folder's own scheduler settings, as does "" for timestep_spacing. lender: a diffusers folder of the
-    family that has what a single file lacks. preview_vae: a folder of AutoencoderTiny for the family.
+    family that has what a single file lacks. preview_vae: AutoencoderTiny for the family, a folder,
+    or a file of its decoder.
     """
 
     id: str
@@ -64,6 +74,33 @@ class LoraEntry:
     num_inference_steps: int = 0
     guidance_scale: float = 0.0
     timestep_spacing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderEntry:
+    """What turns a picture into numbers for IP-Adapters: CLIP's, a folder of transformers or a single file. hidden,
+    projection: widths of what comes out."""
+
+    id: str
+    name: str
+    path: Path
+    hidden: int
+    projection: int
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterEntry:
+    """An IP-Adapter on disk, a single file. reads: of its image encoder the "projection", one for the whole picture, or
+    "hidden", its last layers but one, a part of the picture each. width: of that. encoder: None if none of that width
+    was found."""
+
+    id: str
+    name: str
+    family: str
+    path: Path
+    reads: str
+    width: int
+    encoder: EncoderEntry | None = None
 
 
 @dataclass(frozen=True, slots=True)

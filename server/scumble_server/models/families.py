@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from scumble_shared.job import SAMPLERS
 
-__all__ = ["FLUX_UNION_MODES", "UNION_MODES", "Usual", "family_name", "runs_like", "usual"]
+__all__ = ["FAMILY_BY_CONTEXT", "FLUX_UNION_MODES", "UNION_MODES", "Usual", "family_name", "runs_like", "usual"]
+
+FAMILY_BY_CONTEXT: Mapping[int, str] = {768: "sd15", 1024: "sd2", 1280: "sdxl-refiner", 2048: "sdxl"}
+"""Width of the text embedding the UNet attends to -> family."""
 
 UNION_MODES: Mapping[str, int] = {
     "depth": 1,
@@ -42,7 +45,8 @@ NAMES = {
 @dataclass(frozen=True, slots=True)
 class Usual:
     """sampler, num_inference_steps, guidance_scale, side: of pictures that nobody asked to be otherwise. samplers:
-    which are possible. can_tile: pictures can go on where they began, since nothing tells a pixel where it lies."""
+    which are possible. can_tile: pictures can go on where they began, since nothing tells a pixel where it lies.
+    takes_references: there are IP-Adapters for it."""
 
     sampler: str = "dpmpp_2m_karras"
     num_inference_steps: int = 20
@@ -50,6 +54,7 @@ class Usual:
     side: int = 512
     samplers: tuple[str, ...] = SAMPLERS
     can_tile: bool = True
+    takes_references: bool = True
 
 
 FLOW_SAMPLERS = ("euler", "dpmpp_2m", "unipc")
@@ -59,8 +64,8 @@ USUAL: Mapping[str, Usual] = {
     "sd15-custom": Usual(),
     "starter": Usual(),
     "sdxl": Usual(num_inference_steps=25, guidance_scale=6.0, side=1024),
-    "sd3": Usual("euler", 28, 4.5, 1024, FLOW_SAMPLERS, can_tile=False),
-    "flux": Usual("euler", 28, 3.5, 1024, FLOW_SAMPLERS, can_tile=False),
+    "sd3": Usual("euler", 28, 4.5, 1024, FLOW_SAMPLERS, can_tile=False, takes_references=False),
+    "flux": Usual("euler", 28, 3.5, 1024, FLOW_SAMPLERS, can_tile=False, takes_references=False),
 }
 """Of the families that can be run."""
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from .detect import FAMILY_BY_CONTEXT, Weights, union_kinds
-from .families import FLUX_UNION_MODES
+from .detect import Weights, union_kinds
+from .families import FAMILY_BY_CONTEXT, FLUX_UNION_MODES
 from .manifest import read_json
+from .previews import LATENTS, previews_for
 from .safetensors_header import BadFileError, read_header
 
 __all__ = [
@@ -36,9 +37,6 @@ SIZE_AND_CROP = "text_time"
 
 FULL_SIZE = [320, 640, 1280, 1280]
 """Channels per level of every SD 1.5 UNet; another size needs ControlNets of its own."""
-
-LATENTS = 16
-"""Channels of SD 3's and FLUX's autoencoders."""
 
 
 def is_model_folder(folder: Path) -> bool:
@@ -127,10 +125,8 @@ def read_controlnet_folder(folder: Path) -> Weights:
 def read_preview_folder(folder: Path) -> str:
     """The family it is for. Raises BadFileError likewise."""
     check_weights(folder, folder.name)
-    name = folder.name.lower()
-    if read_json(folder / "config.json").get("latent_channels", 4) == LATENTS:
-        return "sd3" if "sd3" in name else "flux"
-    return "sdxl" if "xl" in name else "sd15"
+    latents = read_json(folder / "config.json").get("latent_channels", 4)
+    return previews_for(folder.name, latents if isinstance(latents, int) else 4)
 
 
 def _family(config: Mapping[str, object]) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
 from scumble_shared.job import BUILT_IN_ESTIMATOR, CONTROL_KINDS, MAPS, SAMPLERS
 from scumble_shared.messages import (
+    AdapterInfo,
     Capabilities,
     ControlNetInfo,
     LoraInfo,
@@ -16,10 +18,24 @@ from scumble_shared.messages import (
     UpscalerInfo,
 )
 
-from .entries import ControlNetEntry, EstimatorEntry, LoraEntry, ModelEntry, UnusableEntry, UpscalerEntry
+from .entries import (
+    AdapterEntry,
+    ControlNetEntry,
+    EncoderEntry,
+    EstimatorEntry,
+    LoraEntry,
+    ModelEntry,
+    UnusableEntry,
+    UpscalerEntry,
+)
 from .families import family_name, usual
 
 __all__ = ["TASKS", "ModelIndex"]
+
+BIG_G = "CLIP ViT-bigG (sdxl_models/image_encoder of h94/IP-Adapter)"
+VIT_H = "CLIP ViT-H (models/image_encoder of h94/IP-Adapter; scumble download ip-adapter-encoder)"
+ENCODERS = {1024: VIT_H, 1280: f"{VIT_H} or {BIG_G}", 1664: BIG_G}
+"""Width that an IP-Adapter reads -> image encoders of that width."""
 
 TASKS = ("generate", "control_images", "project", "texture", "upscale")
 
@@ -34,6 +50,8 @@ class ModelIndex:
     upscalers: tuple[UpscalerEntry, ...] = ()
     estimators: tuple[EstimatorEntry, ...] = ()
     loras: tuple[LoraEntry, ...] = ()
+    adapters: tuple[AdapterEntry, ...] = ()
+    encoders: tuple[EncoderEntry, ...] = ()
 
     def capabilities(self, device: str) -> Capabilities:
         """What clients are told. device: how the worker's device is called, "" while it isn't known."""
@@ -50,6 +68,7 @@ class ModelIndex:
                 *(MapEstimatorInfo(entry.id, entry.name, entry.maps) for entry in self.estimators),
             ),
             loras=tuple(_lora_info(entry) for entry in self.loras),
+            adapters=tuple(AdapterInfo(entry.id, entry.name, entry.family) for entry in self._by_use()),
         )
 
     def model(self, model_id: str) -> ModelEntry:
@@ -103,6 +122,33 @@ class ModelIndex:
                 )
         raise self._no_such(lora_id, "LoRA", field, remedy)
 
+    def adapter(self, adapter_id: str, model: ModelEntry, position: int) -> AdapterEntry:
+        """The IP-Adapter of reference number ``position``, with its encoder; "" is the one that suits ``model``.
+
+        Raises ScumbleError UNSUPPORTED for families that have none, MODEL_MISSING, MODEL_INVALID or MODEL_MISMATCH.
+        """
+        field = f"job.references[{position}].model"
+        remedy = Remedy("Remove the reference", RemedyAction.REMOVE_REFERENCE, str(position))
+        family = family_name(model.family)
+        if not usual(model.family).takes_references:
+            message = f"{family} can't be shown reference pictures here; models of Stable Diffusion 1.5 and SDXL can"
+            raise ScumbleError(ErrorCode.UNSUPPORTED, message, field=field, remedy=remedy)
+        entry = next((one for one in self._by_use() if adapter_id in (one.id, "") and one.family == model.family), None)
+        if entry is None and not adapter_id:
+            message = f"there is no IP-Adapter for {family}, which reference pictures need"
+            raise ScumbleError(ErrorCode.MODEL_MISSING, message, field=field, remedy=remedy)
+        if entry is None:
+            other = next((one for one in self.adapters if one.id == adapter_id), None)
+            if other is None:
+                raise self._no_such(adapter_id, "IP-Adapter", field, remedy)
+            message = f"{other.name} is an IP-Adapter for {family_name(other.family)}; {model.name} is {family}"
+            raise ScumbleError(ErrorCode.MODEL_MISMATCH, message, field=field, remedy=remedy)
+        if entry.encoder is None:
+            message = f"the image encoder is missing that {entry.name} looks at pictures with ({entry.width} wide)"
+            how = Remedy(f"Put {ENCODERS.get(entry.width, 'its image_encoder folder')} beside it")
+            raise ScumbleError(ErrorCode.MODEL_MISSING, message, field=field, remedy=how)
+        return entry
+
     def upscaler(self, upscaler_id: str) -> UpscalerEntry:
         """Raises ScumbleError MODEL_MISSING or MODEL_INVALID."""
         for entry in self.upscalers:
@@ -133,7 +179,12 @@ class ModelIndex:
             control_kinds=tuple(kind for kind in (*CONTROL_KINDS, "tile") if self._for_kind(model, kind)),
             note=model.note,
             samplers=usual(model.family).samplers,
+            takes_references=usual(model.family).takes_references,
         )
+
+    def _by_use(self) -> Sequence[AdapterEntry]:
+        """Those that have their encoder first, of them those that don't only look at faces."""
+        return sorted(self.adapters, key=lambda one: (one.encoder is None, "face" in one.name.lower()))
 
     def _for_kind(self, model: ModelEntry, kind: str) -> ControlNetEntry | None:
         if kind in model.controlnets:

@@ -47,7 +47,8 @@ class LibraryFile:
 class LibraryRecord:
     """What is known of a model in the library.
 
-    kind: "checkpoint", "controlnet", "lora", "vae" or "other". family: "sd15", "sdxl", ..., "" if not known.
+    kind: "checkpoint", "controlnet", "lora", "vae", "adapter", "encoder" or "other". family: "sd15", "sdxl", ..., ""
+    if not known.
     licence: as its source names it, "" if it doesn't. source: repository, address or path it came from.
     revision: the commit, from now on the one it is pinned to; "" if it has none. single: one file, no folder.
     linked: a link to files elsewhere. added: ISO 8601 date and time, UTC.

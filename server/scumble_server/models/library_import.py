@@ -11,6 +11,7 @@ from pathlib import Path
 
 from scumble_shared.errors import ErrorCode, Remedy, ScumbleError
 
+from .adapters import is_encoder_folder
 from .detect import detect
 from .folders import is_controlnet_folder, is_model_folder, read_controlnet_folder, read_model_folder
 from .library import Library, LibraryFile, LibraryRecord, sha256_of
@@ -85,6 +86,8 @@ def describe(path: Path) -> tuple[str, str]:
     """
     try:
         if path.is_dir():
+            if is_encoder_folder(path):
+                return "encoder", ""
             reads = ((is_model_folder, read_model_folder), (is_controlnet_folder, read_controlnet_folder))
             weights = next((read(path) for applies, read in reads if applies(path)), None)
             return (weights.role, weights.family) if weights else ("other", "")

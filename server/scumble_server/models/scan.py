@@ -12,13 +12,24 @@ from pathlib import Path
 from scumble_shared.job import DEFAULT_MODEL
 from scumble_shared.runtime import models_dir
 
+from .adapters import is_encoder_folder, read_encoder_folder, with_encoders
 from .builtin import SEEDED_MANIFEST, builtin_folder
 from .detect import Weights, detect
-from .entries import ControlNetEntry, EstimatorEntry, LoraEntry, ModelEntry, UnusableEntry, UpscalerEntry
+from .entries import (
+    AdapterEntry,
+    ControlNetEntry,
+    EncoderEntry,
+    EstimatorEntry,
+    LoraEntry,
+    ModelEntry,
+    UnusableEntry,
+    UpscalerEntry,
+)
 from .families import family_name, runs_like, usual
 from .few_steps import few_steps
 from .folder_list import with_added
 from .folders import (
+    check_weights,
     is_controlnet_folder,
     is_model_folder,
     is_preview_folder,
@@ -32,6 +43,7 @@ from .intrinsics import is_estimator_folder, read_estimator_folder
 from .manifest import MANIFEST_NAME, Manifest, parse_manifest, read_json
 from .noise import as_named
 from .places import roots_of
+from .previews import previews_for
 from .safetensors_header import BadFileError, read_header, read_metadata
 from .upscalers import can_run_upscalers
 
@@ -84,6 +96,8 @@ class _Collector:
         self.upscalers: list[UpscalerEntry] = []
         self.estimators: list[EstimatorEntry] = []
         self.loras: list[LoraEntry] = []
+        self.adapters: list[AdapterEntry] = []
+        self.encoders: list[EncoderEntry] = []
         self._parts: list[ModelEntry] = []  # single files that lack something
         self._preview_vaes: dict[str, Path] = {}
         self._ids = {DEFAULT_MODEL}
@@ -107,6 +121,8 @@ class _Collector:
             tuple(self.upscalers),
             tuple(self.estimators),
             tuple(self.loras),
+            tuple(with_encoders(self.adapters, self.encoders)),
+            tuple(self.encoders),
         )
 
     def add_builtin(self, folder: Path) -> None:
@@ -137,11 +153,20 @@ class _Collector:
             if weights.role == "upscaler":
                 self._add_upscaler(path, entry_id, manifest.name or name)
                 return
+            if weights.role == "encoder":
+                self.encoders.append(EncoderEntry(entry_id, manifest.name or name, path, *weights.widths))
+                return
+            if weights.role == "preview":
+                self._preview_vaes[previews_for(path.stem, weights.in_channels)] = path
+                return
             family = manifest.family or weights.family
             if not runs_like(family):
                 raise BadFileError(f"it is for {family_name(family)}, which this version can't run")
             if weights.role == "controlnet":
                 self.controlnets.append(_controlnet(path, entry_id, name, weights, manifest))
+            elif weights.role == "adapter":
+                named = manifest.name or name
+                self.adapters.append(AdapterEntry(entry_id, named, family, path, weights.reads, *weights.widths))
             elif weights.role == "lora":
                 self.loras.append(_lora(path, entry_id, name, family, manifest))
             else:
@@ -177,7 +202,7 @@ def _candidates(folder: Path, depth: int) -> Iterator[Path]:
         if path.name.startswith("."):
             continue
         if path.is_dir():
-            if is_model_folder(path) or is_controlnet_folder(path) or is_preview_folder(path):
+            if _is_one(path):
                 yield path
             elif depth > 1:
                 yield from _candidates(path, depth - 1)
@@ -185,9 +210,18 @@ def _candidates(folder: Path, depth: int) -> Iterator[Path]:
             yield path
 
 
+def _is_one(folder: Path) -> bool:
+    """Whether it is a model as a whole."""
+    kinds = (is_model_folder, is_controlnet_folder, is_preview_folder, is_encoder_folder)
+    return any(is_kind(folder) for is_kind in kinds)
+
+
 def _read(path: Path) -> tuple[Weights, Manifest]:
     if path.is_dir():
         manifest = parse_manifest(read_json(path / MANIFEST_NAME))
+        if is_encoder_folder(path):
+            check_weights(path, path.name)
+            return Weights("encoder", "", widths=read_encoder_folder(path)), manifest
         return (read_model_folder(path) if is_model_folder(path) else read_controlnet_folder(path)), manifest
     if path.suffix.lower() in PICKLES:
         raise BadFileError("files of this kind can run code when opened; convert it to .safetensors")

@@ -23,7 +23,9 @@ from .transfer_http import Network
 
 __all__ = ["Shelf", "can_run"]
 
-PAINT = ("checkpoint", "controlnet", "lora")
+PAINT = ("checkpoint", "controlnet", "lora", "adapter")
+ENCODER = "encoder"
+"""Of images: goes with adapters of any family."""
 
 KIND_OF_GROUP = {
     "models": "checkpoint",
@@ -31,6 +33,8 @@ KIND_OF_GROUP = {
     "upscalers": "upscaler",
     "estimators": "estimator",
     "loras": "lora",
+    "adapters": "adapter",
+    "encoders": "encoder",
 }
 """Group of the index -> kind of what is in it."""
 
@@ -40,7 +44,7 @@ KEPT = ("lora", "vae")
 
 def can_run(kind: str, family: str) -> bool:
     """Whether this version has a use for models of this kind and family."""
-    return kind in PAINT and runs_like(family)
+    return kind == ENCODER or (kind in PAINT and runs_like(family))
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ def test_an_entry_is_complete(entry):
     assert entry.licence
     assert entry.about
     assert re.fullmatch(r"[\w.-]+/[\w.-]+", entry.repo)
-    assert entry.kind in ("checkpoint", "controlnet", "lora", "vae")
-    assert entry.family in ("sd15", "sdxl")
+    assert entry.kind in ("checkpoint", "controlnet", "lora", "vae", "adapter", "encoder")
+    assert entry.family in (("",) if entry.kind == "encoder" else ("sd15", "sdxl"))
     assert 0 < entry.gigabytes < 50
     assert [str(check_file(path)) for path in entry.files] == list(entry.files)
 
