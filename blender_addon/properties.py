@@ -44,6 +44,9 @@ CONTROL_NAMES = {
     "segmentation": ("Segmentation", "One colour per object"),
     "softedge": ("Soft Edge", "Outlines and creases of the geometry, blurred: where forms end, not how sharply"),
     "scribble": ("Scribble", "Bold outlines, as drawn with a thick pen; the model is free in the rest"),
+    "openpose": ("Pose", "How the armatures of people are posed"),
+    "tile": ("Tile", "The colours as they are, which detail is added to"),
+    "color": ("Colour Grid", "Roughly which colour is where"),
 }
 CONTROL_ITEMS = tuple((kind, *CONTROL_NAMES[kind], index) for index, kind in enumerate(CONTROL_KINDS))
 

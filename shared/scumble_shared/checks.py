@@ -13,6 +13,7 @@ from .errors import ErrorCode, Remedy, ScumbleError
 from .facts import TensorFacts
 from .job import View
 from .limits import DEFAULT_LIMITS, Limits
+from .pose import check_poses
 from .tensor import Digest
 
 __all__ = [
@@ -46,6 +47,7 @@ def check_view(view: View, limits: Limits, facts: Facts) -> None:
         raise invalid("job.view.normal", "has NaN or inf; a normal is zero where nothing is")
     check_tensor(view.object_id, "job.view.object_id", ("uint16",), ((height, width),), facts)
     check_tensor(view.color, "job.view.color", ("uint8",), ((height, width, 4),), facts)
+    check_poses(view.poses, "job.view.poses", limits)
 
 
 def check_camera(camera: Camera, limits: Limits = DEFAULT_LIMITS, path: str = "job.view.camera") -> None:

@@ -13,6 +13,7 @@ from typing import Literal, TypeVar, cast
 
 from .camera import Camera, Matrix4
 from .library import LibraryJob
+from .pose import Pose
 from .tensor import Digest
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "LibraryJob",
     "Lora",
     "MeshRef",
+    "Pose",
     "ProjectJob",
     "Reference",
     "TextureJob",
@@ -53,7 +55,18 @@ __all__ = [
 DEFAULT_MODEL = "starter"
 """Id of the model that ships with Scumble."""
 
-CONTROL_KINDS = ("depth", "normal", "canny", "lineart", "segmentation", "softedge", "scribble")
+CONTROL_KINDS = (
+    "depth",
+    "normal",
+    "canny",
+    "lineart",
+    "segmentation",
+    "softedge",
+    "scribble",
+    "openpose",
+    "tile",
+    "color",
+)
 """Control images the server derives from a :class:`View`."""
 
 SAMPLERS = ("ddim", "euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "unipc", "lcm", "tcd")
@@ -111,6 +124,7 @@ class View:
     normal: float16 or float32 H x W x 3, unit, view space, zero where nothing is hit.
     object_id: uint16 H x W, 0 is background.
     color: uint8 H x W x 4, sRGB.
+    poses: of the people in the scene, in world space, whether the camera sees them or not.
     """
 
     camera: Camera
@@ -118,6 +132,7 @@ class View:
     normal: Digest | None = None
     object_id: Digest | None = None
     color: Digest | None = None
+    poses: tuple[Pose, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +140,11 @@ class Control:
     """One ControlNet on the job.
 
     model: ControlNet id, "" for the one the model's family offers for this kind.
-    image: a ready control image (uint8 H x W x 3); None derives it from the job's view.
+    image: a ready control image (uint8 H x W x 3), or with a ``detector`` the photo or painting to make one of. None
+    derives it from the job's view; "tile" and "color" from the job's own picture, else the view's colours.
+    detector: who makes the control image of a picture: :data:`.detectors.AUTO_DETECTOR`,
+    :data:`.detectors.BUILT_IN_DETECTOR` or of the server's ``detectors``. The picture is ``image``, else the job's own,
+    else the view's colours. "" where no picture is looked at.
     strength: multiplies the residuals (diffusers' conditioning_scale), 0 switches the control off.
     start, end: the part of the denoising it acts in, fractions of the steps.
     near, far: depth range mapped to white..black, scene units; None takes the visible range.
@@ -139,6 +158,7 @@ class Control:
     end: float = 1.0
     near: float | None = None
     far: float | None = None
+    detector: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +237,7 @@ class GenerateJob:
 
 @dataclass(frozen=True, slots=True)
 class ControlImagesJob:
-    """The control images a generation would see, without generating.
+    """The control images a generation would see, without generating. init_image: the generation's.
 
     Results: tensors "control/0", "control/1", ... uint8 H x W x 3, in the order of ``controls``.
     """
@@ -227,6 +247,7 @@ class ControlImagesJob:
     width: int = 512
     height: int = 512
     model: str = DEFAULT_MODEL
+    init_image: Digest | None = None
     task: Literal["control_images"] = "control_images"
 
 
@@ -306,7 +327,8 @@ class TextureJob:
     views: all of one size; none at all has the server place them, square, of side ``view_size``. If all are locked,
     nothing is generated and they are only fused: the way to bake once more. Nothing but ``meshes`` is in the pictures.
     view_words: "front view", "side view", ... are added to each view's prompt; the front is what looks towards -y.
-    controls: without ``image``; the server makes each view's from the meshes, with one depth range for all views.
+    controls: without ``image``; the server makes each view's from the meshes, with one depth range for all views;
+    "tile" and "color" from ``base`` on them, "openpose" from ``poses``, in world space.
     method: "synchronised" denoises all views at once and has them agree in every step; "sequential" takes one after the
     other, each beginning with what those before it show, which needs less memory.
     sync_end: the part of the steps in which synchronised views are made to agree, a fraction from the first step.
@@ -360,6 +382,7 @@ class TextureJob:
     loras: tuple[Lora, ...] = ()
     references: tuple[Reference, ...] = ()
     memory: str = "automatic"
+    poses: tuple[Pose, ...] = ()
     task: Literal["texture"] = "texture"
 
 

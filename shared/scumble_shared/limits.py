@@ -34,7 +34,10 @@ class Limits:
     batch_size: int = 16
     controls: int = 8
     loras: int = 8
+    poses: int = 64  # people in a view
     references: int = 8
+    regions: int = 16  # prompts for parts of a picture
+    labels: int = 4096  # objects of a view that are said to be something
     meshes: int = 256
     views: int = 64  # of one texture job
     textures: int = 256  # of one job: one per mesh, or per UDIM tile

@@ -26,6 +26,7 @@ __all__ = [
     "Capabilities",
     "ClientMessage",
     "ControlNetInfo",
+    "DetectorInfo",
     "Failed",
     "Hello",
     "Identify",
@@ -126,6 +127,15 @@ class MapEstimatorInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class DetectorInfo:
+    """What can make control images of a picture, for ``detector`` of controls. kinds: of control."""
+
+    id: str
+    name: str
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class UnusableModel:
     """Something that looks like a model and can't be used. reason: a sentence for its owner."""
 
@@ -145,6 +155,7 @@ class Capabilities:
     unusable: tuple[UnusableModel, ...] = ()
     upscalers: tuple[UpscalerInfo, ...] = ()
     map_estimators: tuple[MapEstimatorInfo, ...] = ()
+    detectors: tuple[DetectorInfo, ...] = ()
     loras: tuple[LoraInfo, ...] = ()
     adapters: tuple[AdapterInfo, ...] = ()
 

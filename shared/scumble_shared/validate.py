@@ -19,6 +19,7 @@ from .checks import (
     invalid,
     quoted,
 )
+from .detectors import PICTURE_KINDS
 from .errors import ErrorCode, Remedy, RemedyAction, ScumbleError
 from .facts import TensorFacts, facts_of
 from .job import (
@@ -42,6 +43,8 @@ from .job import (
 )
 from .limits import DEFAULT_LIMITS, SIZE_MULTIPLE, Limits
 from .messages import Capabilities, ModelInfo
+from .pose import check_poses
+from .validate_controls import ControlSources, no_poses, remove_control
 from .validate_library import check_library
 from .validate_maps import check_maps
 from .validate_meshes import check_textures
@@ -54,7 +57,6 @@ from .validate_models import (
     check_sampler,
     check_unusable,
     model_info,
-    remove_control,
 )
 from .validate_references import check_references
 
@@ -86,7 +88,9 @@ def validate_job(
         case ControlImagesJob():
             _check_size(job.width, job.height, limits)
             check_view(job.view, limits, facts or {})
-            check_controls(job.controls, job.view, model_info(job.model, known), known, limits, facts or {})
+            sources = ControlSources(job.view, job.init_image is not None)
+            check_controls(job.controls, sources, model_info(job.model, known), known, limits, facts or {})
+            _check_own_picture(job, limits, facts or {})
         case ProjectJob():
             _check_project(job, limits, known, facts or {})
         case TextureJob():
@@ -108,7 +112,8 @@ def _check_generate(job: GenerateJob, limits: Limits, known: Capabilities | None
     check_range(job.denoising_strength, 0.0, 1.0, "job.denoising_strength")
     if job.view is not None:
         check_view(job.view, limits, facts)
-    check_controls(job.controls, job.view, model, known, limits, facts)
+    sources = ControlSources(job.view, job.init_image is not None)
+    check_controls(job.controls, sources, model, known, limits, facts)
     if job.noise_anchor not in NOISE_ANCHORS:
         raise invalid("job.noise_anchor", f"it can be {' or '.join(NOISE_ANCHORS)}, not {quoted(job.noise_anchor)}")
     if job.noise_anchor == "surface" and (job.view is None or job.view.depth is None):
@@ -122,10 +127,15 @@ def _check_generate(job: GenerateJob, limits: Limits, known: Capabilities | None
         raise invalid("job.tiling", "a picture whose noise is on the surface of a view can't repeat without a seam")
     if job.mask is not None and job.init_image is None:
         raise invalid("job.mask", "a mask needs the image it belongs to, job.init_image")
-    image = check_tensor(job.init_image, "job.init_image", ("uint8",), ((None, None, 3), (None, None, 4)), facts)
-    check_picture_size(image, "job.init_image", limits)
+    image = _check_own_picture(job, limits, facts)
     height, width = (image.shape[0], image.shape[1]) if image else (None, None)
     check_tensor(job.mask, "job.mask", ("uint8",), ((height, width),), facts)
+
+
+def _check_own_picture(job: GenerateJob | ControlImagesJob, limits: Limits, facts: Facts) -> TensorFacts | None:
+    image = check_tensor(job.init_image, "job.init_image", ("uint8",), ((None, None, 3), (None, None, 4)), facts)
+    check_picture_size(image, "job.init_image", limits)
+    return image
 
 
 def _check_quality(quality: str) -> None:
@@ -212,8 +222,12 @@ def _check_texture(job: TextureJob, limits: Limits, known: Capabilities | None, 
     for index, control in enumerate(job.controls):
         path = f"job.controls[{index}]"
         check_control_values(control, path, index, limits)
-        if control.image is not None:
+        if control.image is not None or control.detector:
             raise invalid(f"{path}.image", "one picture can't be right for many views; they are made from the meshes")
+        if control.kind in PICTURE_KINDS and not job.base:
+            raise invalid("job.base", f"a {control.kind} control shows what is painted already; there is no base")
+        if control.kind == "openpose" and not job.poses:
+            raise no_poses("job.poses", index)
         if control.kind not in CONTROL_KINDS:
             raise ScumbleError(
                 ErrorCode.INVALID_FIELD,
@@ -222,6 +236,7 @@ def _check_texture(job: TextureJob, limits: Limits, known: Capabilities | None, 
                 remedy=remove_control(index),
             )
         check_controlnet(control, model, known, path, index)
+    check_poses(job.poses, "job.poses", limits)
     check_range(len(job.views), 0, limits.views, "job.views")
     check_range(job.extra_views, 0, limits.views - len(job.views), "job.extra_views")
     check_range(job.refine_strength, 0.0, 1.0, "job.refine_strength")
@@ -287,7 +302,7 @@ def _check_upscale(job: UpscaleJob, limits: Limits, known: Capabilities | None, 
     _check_tiling(job.tiling)
     if job.view is not None:
         check_view(job.view, limits, facts)
-    check_controls(job.controls, job.view, model, known, limits, facts, ("tile",))
+    check_controls(job.controls, ControlSources(job.view, True, ("tile",)), model, known, limits, facts)
     image = check_tensor(job.image, "job.image", ("uint8", "uint16"), ((None, None, 3), (None, None, 4)), facts)
     if image is None:
         return

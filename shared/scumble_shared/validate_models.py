@@ -9,9 +9,10 @@ from difflib import get_close_matches
 
 from .checks import Facts, check_picture_size, check_range, check_tensor, invalid, quoted
 from .errors import ErrorCode, Remedy, RemedyAction, ScumbleError
-from .job import CONTROL_KINDS, SAMPLERS, Control, Lora, View
+from .job import SAMPLERS, Control, Lora
 from .limits import Limits
 from .messages import Capabilities, ControlNetInfo, ModelInfo
+from .validate_controls import ControlSources, check_control_source, remove_control
 
 __all__ = [
     "check_control_values",
@@ -22,24 +23,12 @@ __all__ = [
     "check_sampler",
     "check_unusable",
     "model_info",
-    "remove_control",
 ]
 
 MODEL_ID_BYTES = 200
 RESERVED_NAMES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 STRENGTH_MAX = 10.0
 LORA_WEIGHT_MAX = 10.0
-
-BUFFERS_NEEDED = {
-    "depth": ("depth",),
-    "normal": ("normal",),
-    "segmentation": ("object_id",),
-    "canny": ("depth", "normal", "object_id"),
-    "lineart": ("depth", "normal", "object_id"),
-    "softedge": ("depth", "normal", "object_id"),
-    "scribble": ("depth", "normal", "object_id"),
-}
-"""Control kind -> the view's buffers it can be made from; one of them is enough."""
 
 
 def check_model_id(model: str, path: str) -> None:
@@ -133,18 +122,16 @@ def check_loras(loras: Sequence[Lora], model: ModelInfo | None, known: Capabilit
 
 def check_controls(
     controls: Sequence[Control],
-    view: View | None,
+    sources: ControlSources,
     model: ModelInfo | None,
     known: Capabilities | None,
     limits: Limits,
     facts: Facts,
-    given: Sequence[str] = (),
 ) -> None:
-    """given: kinds that need neither an image nor a view."""
     for index, control in enumerate(controls):
         path = f"job.controls[{index}]"
         check_control_values(control, path, index, limits)
-        _check_control_source(control, view, known, path, index, given)
+        check_control_source(control, sources, known, path, index)
         check_controlnet(control, model, known, path, index)
         image = check_tensor(control.image, f"{path}.image", ("uint8",), ((None, None, 3),), facts)
         check_picture_size(image, f"{path}.image", limits)
@@ -168,28 +155,6 @@ def check_control_values(control: Control, path: str, index: int, limits: Limits
             raise invalid(f"{path}.{name}", f"{value:g}; a depth greater than zero is expected")
     if control.near is not None and control.far is not None and control.near >= control.far:
         raise invalid(f"{path}.far", f"{control.far:g} isn't beyond near, {control.near:g}")
-
-
-def _check_control_source(
-    control: Control, view: View | None, known: Capabilities | None, path: str, index: int, given: Sequence[str]
-) -> None:
-    kinds = {*CONTROL_KINDS, *given}
-    if control.image is not None and known is not None:
-        kinds.update(kind for controlnet in known.controlnets for kind in controlnet.kinds)
-    if control.kind not in kinds:
-        raise ScumbleError(
-            ErrorCode.INVALID_FIELD,
-            f"{quoted(control.kind)} isn't a kind of control; there are {', '.join(sorted(kinds))}",
-            field=f"{path}.kind",
-            remedy=remove_control(index),
-        )
-    if control.image is not None or control.kind in given:
-        return
-    if view is None:
-        raise invalid(f"{path}.image", "a control needs a picture of its own, or the job a view to make it from")
-    needed = BUFFERS_NEEDED[control.kind]
-    if all(getattr(view, name) is None for name in needed):
-        raise invalid(f"job.view.{needed[0]}", f"a {control.kind} control needs {' or '.join(needed)} in the view")
 
 
 def check_controlnet(
@@ -232,10 +197,6 @@ def check_controlnet(
             field=f"{path}.model",
             remedy=_choose_controlnet(fitting),
         )
-
-
-def remove_control(index: int) -> Remedy:
-    return Remedy("Remove the control", RemedyAction.REMOVE_CONTROL, str(index))
 
 
 def _choose_controlnet(fitting: Sequence[ControlNetInfo]) -> Remedy:

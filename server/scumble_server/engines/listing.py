@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from scumble_shared.control_names import kinds_named
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
 from scumble_shared.job import CONTROL_KINDS, SAMPLERS, Control
 from scumble_shared.messages import Capabilities, ControlNetInfo, LoraInfo, ModelInfo
@@ -14,15 +15,6 @@ __all__ = ["TASKS", "Listing", "Named", "named"]
 
 TASKS = ("generate", "control_images", "project")
 
-WORDS_OF_KIND = {
-    "depth": ("depth", "midas", "zoe"),
-    "normal": ("normal", "normalbae", "bae"),
-    "canny": ("canny",),
-    "lineart": ("lineart",),
-    "segmentation": ("seg", "segmentation"),
-    "softedge": ("softedge", "hed", "pidi"),
-    "scribble": ("scribble",),
-}
 WORDS_OF_FAMILY = (
     ("sdxl", ("xl", "pony", "illustrious")),
     ("sd3", ("sd3",)),
@@ -126,7 +118,7 @@ def kinds_of(name: str) -> tuple[str, ...]:
     words = set(re.split(r"[^a-z0-9]+", name.lower()))
     if words & {"union", "promax"}:
         return CONTROL_KINDS
-    return tuple(kind for kind, known in WORDS_OF_KIND.items() if words & set(known))
+    return kinds_named(name)
 
 
 def _family(name: str) -> str:

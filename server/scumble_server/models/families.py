@@ -7,12 +7,22 @@ from dataclasses import dataclass
 
 from scumble_shared.job import SAMPLERS
 
-__all__ = ["FAMILY_BY_CONTEXT", "FLUX_UNION_MODES", "UNION_MODES", "Usual", "family_name", "runs_like", "usual"]
+__all__ = [
+    "FAMILY_BY_CONTEXT",
+    "FLUX_UNION_MODES",
+    "FLUX_UNION_PRO_KINDS",
+    "UNION_MODES",
+    "Usual",
+    "family_name",
+    "runs_like",
+    "usual",
+]
 
 FAMILY_BY_CONTEXT: Mapping[int, str] = {768: "sd15", 1024: "sd2", 1280: "sdxl-refiner", 2048: "sdxl"}
 """Width of the text embedding the UNet attends to -> family."""
 
 UNION_MODES: Mapping[str, int] = {
+    "openpose": 0,
     "depth": 1,
     "softedge": 2,
     "scribble": 2,
@@ -24,8 +34,12 @@ UNION_MODES: Mapping[str, int] = {
 }
 """Control kind -> what ControlNet-Union for SDXL (xinsir's; promax too) calls it."""
 
-FLUX_UNION_MODES: Mapping[str, int] = {"canny": 0, "tile": 1, "depth": 2}
-"""Control kind -> what ControlNet-Union for FLUX (InstantX's and Shakker's) calls it."""
+FLUX_UNION_MODES: Mapping[str, int] = {"canny": 0, "tile": 1, "depth": 2, "openpose": 4}
+"""Control kind -> what ControlNet-Union for FLUX (InstantX's, and Shakker's Pro) calls it. Its other modes are of
+pictures that are blurred (3), grey (5) or bad (6)."""
+
+FLUX_UNION_PRO_KINDS = ("canny", "depth", "softedge", "openpose")
+"""Control kinds that Shakker's ControlNet-Union Pro 2.0 for FLUX tells apart by itself."""
 
 NAMES = {
     "sd15": "Stable Diffusion 1.5",

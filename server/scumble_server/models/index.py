@@ -176,7 +176,7 @@ class ModelIndex:
             guidance_scale=model.guidance_scale,
             width=model.width,
             height=model.height,
-            control_kinds=tuple(kind for kind in (*CONTROL_KINDS, "tile") if self._for_kind(model, kind)),
+            control_kinds=tuple(kind for kind in CONTROL_KINDS if self._for_kind(model, kind)),
             note=model.note,
             samplers=usual(model.family).samplers,
             takes_references=usual(model.family).takes_references,

@@ -20,9 +20,6 @@ __all__ = ["MANIFEST_NAME", "Manifest", "parse_manifest", "read_json"]
 
 MANIFEST_NAME = "scumble_model.json"
 
-KINDS = (*CONTROL_KINDS, "tile")
-"""Of ControlNets; "tile" is shown the picture itself, to keep to it while detail is added."""
-
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
@@ -45,8 +42,8 @@ def parse_manifest(table: Mapping[str, object]) -> Manifest:
     """Unknown keys are ignored (the file may be another program's). Raises BadFileError for wrong values."""
     steps, side = (1, DEFAULT_LIMITS.num_inference_steps), (8, DEFAULT_LIMITS.generate_side)
     kinds = table.get("control_kinds", [])
-    if not isinstance(kinds, list) or not all(kind in KINDS for kind in kinds):
-        raise BadFileError(f"its manifest says control_kinds {kinds!r}; known are {', '.join(KINDS)}")
+    if not isinstance(kinds, list) or not all(kind in CONTROL_KINDS for kind in kinds):
+        raise BadFileError(f"its manifest says control_kinds {kinds!r}; known are {', '.join(CONTROL_KINDS)}")
     zero = table.get("zero_terminal_snr")
     return Manifest(
         name=_text(table, "name"),

@@ -9,6 +9,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+from scumble_shared.control_names import kinds_named
 from scumble_shared.job import DEFAULT_MODEL
 from scumble_shared.runtime import models_dir
 
@@ -25,7 +26,7 @@ from .entries import (
     UnusableEntry,
     UpscalerEntry,
 )
-from .families import family_name, runs_like, usual
+from .families import FLUX_UNION_PRO_KINDS, family_name, runs_like, usual
 from .few_steps import few_steps
 from .folder_list import with_added
 from .folders import (
@@ -53,16 +54,6 @@ PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 GGUF = ".gguf"
 PACKED_FAMILIES = ("flux", "sd3")
 MAX_DEPTH = 5
-WORDS_OF_KIND = {
-    "depth": {"depth", "midas", "zoe"},
-    "normal": {"normal", "normals", "normalbae", "bae"},
-    "canny": {"canny"},
-    "lineart": {"lineart"},
-    "segmentation": {"seg", "segmentation"},
-    "softedge": {"softedge", "hed", "pidi", "pidinet"},
-    "scribble": {"scribble"},
-    "tile": {"tile"},
-}
 
 
 def default_model_dirs() -> tuple[Path, ...]:
@@ -274,10 +265,17 @@ def _model(path: Path, entry_id: str, name: str, weights: Weights, manifest: Man
 
 
 def _controlnet(path: Path, entry_id: str, name: str, weights: Weights, manifest: Manifest) -> ControlNetEntry:
-    words = set(re.split(r"[^a-z0-9]+", name.lower()))
-    guessed = tuple(kind for kind, known in WORDS_OF_KIND.items() if words & known)
-    kinds = manifest.control_kinds or weights.kinds or guessed
-    return ControlNetEntry(entry_id, manifest.name or name, manifest.family or weights.family, kinds, path)
+    family = manifest.family or weights.family
+    kinds = manifest.control_kinds or weights.kinds or _named_kinds(name, family)
+    return ControlNetEntry(entry_id, manifest.name or name, family, kinds, path)
+
+
+def _named_kinds(name: str, family: str) -> tuple[str, ...]:
+    """FLUX's ControlNet-Union Pro 2.0 is told nothing of the kind, so that only its name says it is one."""
+    is_union = family == "flux" and "union" in re.split(r"[^a-z]+", name.lower())
+    return FLUX_UNION_PRO_KINDS if is_union else kinds_named(name)
+
+
 
 
 def _lora(path: Path, entry_id: str, name: str, family: str, manifest: Manifest) -> LoraEntry:

@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import dataclass, replace
 
+from ..control_names import kinds_named
 from ..job import DEFAULT_MODEL, GenerateJob
 from ..limits import DEFAULT_LIMITS
 from ..prompts.lora_tags import LoraTag, id_of
@@ -16,20 +17,6 @@ SEED_MAX = 2**63 - 1 - DEFAULT_LIMITS.batch_size
 """What a job may have; A1111 stays below 2**32, ComfyUI below 2**64."""
 
 WEIGHT_ENDINGS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf")
-
-KIND_WORDS = {
-    "depth": "depth",
-    "zoe": "depth",
-    "normal": "normal",
-    "canny": "canny",
-    "lineart": "lineart",
-    "seg": "segmentation",
-    "scribble": "scribble",
-    "softedge": "softedge",
-    "_hed": "softedge",
-    "pidi": "softedge",
-}
-"""What a ControlNet's or preprocessor's name contains -> our control kind, first match wins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +109,4 @@ def model_id(name: str) -> str:
 
 def control_kind(*names: str) -> str | None:
     """The control kind that one of ``names`` (a ControlNet's, a preprocessor's) tells, in that order."""
-    for name in names:
-        for word, kind in KIND_WORDS.items():
-            if word in name.lower():
-                return kind
-    return None
+    return next((kind for name in names for kind in kinds_named(name)), None)

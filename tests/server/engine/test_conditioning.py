@@ -244,7 +244,7 @@ class TestBadInput:
 
     def test_unknown_kind(self):
         with pytest.raises(ScumbleError) as caught:
-            control_image(Control("openpose"), sphere(camera()), 8, 8)
+            control_image(Control("mlsd"), sphere(camera()), 8, 8)
         assert caught.value.code == ErrorCode.UNSUPPORTED
 
     @pytest.mark.parametrize("bad", [np.nan, 0.0, -1.0, -np.inf])

@@ -100,7 +100,13 @@ class TestSingleFiles:
             ("control_v11p_sd15_softedge", ("softedge",)),
             ("sd-controlnet-hed", ("softedge",)),
             ("control_v11p_sd15_scribble", ("scribble",)),
-            ("control_v11p_sd15_openpose", ()),
+            ("control-sd15-hedsafe_fp16", ("softedge",)),
+            ("ControlNet-pidi", ("softedge",)),
+            ("control_v11p_sd15_openpose", ("openpose",)),
+            ("OpenPoseXL2", ("openpose",)),
+            ("control_v11f1e_sd15_tile", ("tile",)),
+            ("textile_patterns", ()),
+            ("control_v11e_sd15_shuffle", ()),
         ],
     )
     def test_a_controlnet_tells_its_kind_by_its_name(self, tmp_path, name, kinds):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scumble_shared.camera import Camera
 from scumble_shared.errors import ErrorCode, ScumbleError
-from scumble_shared.job import View
+from scumble_shared.job import Pose, View
 from scumble_shared.tensor import AnyArray, Digest
 
 __all__ = ["ViewBuffers", "view_buffers"]
@@ -23,6 +23,7 @@ class ViewBuffers:
     normal: AnyArray | None = None
     object_id: AnyArray | None = None
     color: AnyArray | None = None
+    poses: tuple[Pose, ...] = ()
 
 
 def view_buffers(view: View, tensors: Mapping[Digest, AnyArray]) -> ViewBuffers:
@@ -35,6 +36,7 @@ def view_buffers(view: View, tensors: Mapping[Digest, AnyArray]) -> ViewBuffers:
         normal=_look_up(tensors, view.normal, "normal", (height, width, 3), ("float32", "float16")),
         object_id=_look_up(tensors, view.object_id, "object_id", (height, width), ("uint16",)),
         color=_look_up(tensors, view.color, "color", (height, width, 4), ("uint8",)),
+        poses=view.poses,
     )
     if buffers.depth is not None and not np.all(buffers.depth > 0):  # NaN compares false
         raise ScumbleError(

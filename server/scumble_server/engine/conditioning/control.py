@@ -15,6 +15,8 @@ from .buffers import ViewBuffers
 from .depth import depth_image
 from .lines import canny_image, lineart_image, scribble_image, softedge_image
 from .normal import normal_image
+from .openpose import draw_poses, seen_poses
+from .picture import color_image, tile_image
 from .pixels import to_bytes
 from .segmentation import segmentation_image
 
@@ -32,15 +34,21 @@ LINES = {
 }
 """Kinds that can be drawn from any of depth, normals and ids."""
 
+COLOURS = {"tile": tile_image, "color": color_image}
+"""Kinds that are made of colours alone."""
+
 
 def control_image(control: Control, buffers: ViewBuffers, width: int, height: int) -> AnyArray:
     """The picture ``control`` shows its ControlNet, derived from the view: uint8 height x width x 3, top row first.
 
     A view of another shape than the job is stretched to it. Depth and normals are turned into colours first and then
     smoothed or averaged, so that inf never meets arithmetic; ids take the nearest pixel; lines are found at the final
-    size. Raises ScumbleError INVALID_FIELD if the view lacks the buffer this kind needs.
+    size. Poses that the camera doesn't see leave the picture black. Raises ScumbleError INVALID_FIELD if the view lacks
+    the buffer this kind needs.
     """
     size = (width, height)
+    if control.kind == "openpose":
+        return draw_poses(seen_poses(buffers.poses, buffers.camera, size, buffers.depth), *size)
     orthographic = buffers.camera.is_orthographic
     if control.kind == "depth":
         depth = _tensor(_needed(buffers.depth, "depth", control.kind))
@@ -50,6 +58,9 @@ def control_image(control: Control, buffers: ViewBuffers, width: int, height: in
         image = normal_image(_tensor(_needed(buffers.normal, "normal", control.kind)), size)
     elif control.kind == "segmentation":
         image = segmentation_image(_tensor(_needed(buffers.object_id, "object_id", control.kind)), size)
+    elif draw_colours := COLOURS.get(control.kind):
+        color = _tensor(_needed(buffers.color, "color", control.kind))
+        image = draw_colours(color[..., :3].permute(0, 3, 1, 2) / 255.0, size)
     elif draw := LINES.get(control.kind):
         arrays = (buffers.depth, buffers.normal, buffers.object_id)
         if all(array is None for array in arrays):
