@@ -11,7 +11,7 @@ from scumble_shared.tensor import AnyArray
 from ..upscaling.resample import resample
 from .pixels import pad_to, rounded_up
 
-__all__ = ["Canvas", "canvas"]
+__all__ = ["Canvas", "canvas", "filling"]
 
 LEAST_LATENTS = 8
 """Latent pixels per side below which UNets see nothing at their deepest level.
@@ -75,3 +75,8 @@ def canvas(width: int, height: int, scale: int, multiple: int, stride: int, tili
     )
     columns, rows = size
     return Canvas(width, height, (columns, rows), (rows // scale, columns // scale), tiling)
+
+
+def filling(width: int, height: int, multiple: int, tiling: str) -> Canvas:
+    """For a picture that is worked on in parts, each of which is large enough; latents aren't told."""
+    return Canvas(width, height, (rounded_up(width, multiple), rounded_up(height, multiple)), (0, 0), tiling)

@@ -63,7 +63,7 @@ class Step:
     that take it as an input. pooled: 2B or B x width, for networks that want it. prediction: of the network after
     guidance, B x C x h x w float32; only after it ran. images: which of the batch these are; all of them, except where
     a large batch is shown to the network in parts. Of a large image shown in windows, each is an image of the batch,
-    but for :meth:`Extension.predicted` and :meth:`Extension.after_step`.
+    but for :meth:`Extension.predicted` and :meth:`Extension.after_step`; windows: these, of which ``images`` are shown.
     """
 
     index: int
@@ -78,6 +78,7 @@ class Step:
     images: slice = field(default_factory=lambda: slice(None))
     guidance_scale: float = 1.0
     pooled: torch.Tensor | None = None
+    windows: Windows | None = None
 
     def clean(self) -> torch.Tensor:
         """The image as the model sees it at this step, B x C x h x w latents: noise-free, soft at first."""
@@ -209,7 +210,8 @@ def _halves(positive: torch.Tensor, negative: torch.Tensor | None, shown: int) -
 def _cut(step: Step, windows: Windows) -> Step:
     """The windows of a single image as a batch; negative halves of all windows first."""
     halves = [windows.split(half) for half in step.model_input.chunk(len(step.model_input))]
-    return replace(step, latents=windows.split(step.latents), model_input=torch.cat(halves))
+    latents, model_input = windows.split(step.latents), torch.cat(halves)
+    return replace(step, latents=latents, model_input=model_input, windows=windows)
 
 
 def _in_parts(

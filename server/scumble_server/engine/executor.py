@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import torch
 from scumble_shared import __version__
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
@@ -43,6 +44,8 @@ from .memory.fitting import Fitter
 from .memory.probe import probe
 from .needed import Needed
 from .pixels import image_array
+from .references import LoadedAdapter, LoadedEncoder, Seen, attending, prepared
+from .references.prepare import Placed
 from .resident import ResidentModels
 
 __all__ = ["EngineExecutor"]
@@ -120,7 +123,7 @@ class EngineExecutor:
         timings = Timings()
         with timings.stage("loading"):
             teller = self._teller(job, hooks)
-            model, loaded = needed.load(self._resident, hooks, fit)
+            model, loaded, adapters = needed.load(self._resident, hooks, fit)
         with timings.stage("conditioning"):
             images = _control_images(job.controls, job.view, tensors, job.width, job.height)
             whole = canvas_of(job, model)
@@ -128,8 +131,11 @@ class EngineExecutor:
                 ActiveControl(net, whole.filled(image), control.strength, control.start, control.end, control.kind)
                 for net, image, control in zip(loaded, images, job.controls, strict=True)
             ]
+            frame = job.width, job.height
+            seen = self._seen(job, model, adapters, tensors, hooks, fit, frame, whole.filled)
         hooks.check_cancelled()
-        results = generate(job, model, controls, tensors, hooks, timings)
+        with attending(model, seen):
+            results = generate(job, model, controls, tensors, hooks, timings)
         made: dict[str, AnyArray] = {f"image/{index}": image for index, image in enumerate(results)}
         facts: dict[str, object] = {}
         if job.maps:
@@ -147,14 +153,18 @@ class EngineExecutor:
         teller = self._teller(job, hooks)
         models: list[LoadedModel] = []
 
-        def load() -> Loaded:
-            loaded = Loaded(*needed.load(self._resident, hooks, fit))
-            models.append(loaded.model)
-            return loaded
-
         # Geometry needs float64, which Apple's GPUs don't have.
         device = self._device.torch_device if self._device.torch_device.type == "cuda" else torch.device("cpu")
-        results, facts = texture(job, tensors, load, device, hooks, timings, teller)
+        with ExitStack() as stack:
+
+            def load() -> Loaded:
+                model, nets, adapters = needed.load(self._resident, hooks, fit)
+                models.append(model)
+                seen = self._seen(job, model, adapters, tensors, hooks, fit)
+                stack.enter_context(attending(model, seen))
+                return Loaded(model, nets)
+
+            results, facts = texture(job, tensors, load, device, hooks, timings, teller)
         return Output(
             results, {**needed.provenance(), **self._circumstances(timings, models[0] if models else None), **facts}
         )
@@ -167,9 +177,10 @@ class EngineExecutor:
         needed: Needed | None,
         fit: Fit | None,
     ) -> Output:
+        from .canvas import filling
         from .upscale import Means, check_picture, upscale
 
-        timings, means, used = Timings(), Means(), dict[str, object]()
+        timings, means, used, seen = Timings(), Means(), dict[str, object](), list[Seen]()
         height, width = (side * job.factor for side in check_picture(tensors[job.image]).shape[:2])
         with timings.stage("loading"):
             if job.upscaler and job.method != "lanczos":
@@ -179,12 +190,37 @@ class EngineExecutor:
                     {"upscaler": upscaler.name},
                 )
             if needed is not None and fit is not None:
-                model, loaded = needed.load(self._resident, hooks, fit)
+                model, loaded, adapters = needed.load(self._resident, hooks, fit)
                 images = _of_their_own(job, tensors, width, height)
                 means = replace(means, model=model, controls=list(zip(loaded, images, strict=True)))
                 used |= needed.provenance()
-        image = upscale(job, tensors, means, self._device.torch_device, hooks, timings)
+                whole = filling(width, height, model.multiple, job.tiling)
+                seen = self._seen(job, model, adapters, tensors, hooks, fit, (width, height), whole.filled)
+        with attending(means.model, seen) if means.model is not None else nullcontext():
+            image = upscale(job, tensors, means, self._device.torch_device, hooks, timings)
         return Output({"image/0": image}, {**used, **self._circumstances(timings, means.model)})
+
+    def _seen(
+        self,
+        job: GenerateJob | TextureJob | UpscaleJob,
+        model: LoadedModel,
+        adapters: Sequence[LoadedAdapter],
+        tensors: Mapping[Digest, AnyArray],
+        hooks: JobHooks,
+        fit: Fit,
+        frame: tuple[int, int] = (1, 1),
+        placed: Placed = np.asarray,
+    ) -> list[Seen]:
+        """The job's reference pictures, looked at. frame, placed: for masks; see :func:`.references.prepared`."""
+
+        def encoder(position: int) -> LoadedEncoder:
+            entry = adapters[position].entry.encoder
+            assert entry is not None, "the index gives none without"
+            hooks.progress("looking at references")
+            model.room.show("text")  # the network makes room for it, where parts come and go
+            return self._resident.encoder(entry, hooks, position, fit.encoder)
+
+        return prepared(job.references, adapters, encoder, tensors, frame, placed)
 
     def _circumstances(self, timings: Timings, model: LoadedModel | None) -> dict[str, object]:
         return {

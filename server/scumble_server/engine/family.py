@@ -12,7 +12,7 @@ from scumble_shared.tensor import AnyArray
 
 from ..models.entries import ControlNetEntry, ModelEntry
 from .cache import Cache
-from .denoise import Network, Residuals, Step, Text
+from .denoise import Extension, Network, Residuals, Step, Text
 from .device import Device
 from .fast.graphs import Graphs
 from .memory.stages import Room
@@ -93,7 +93,8 @@ class LoadedModel:
     vae: diffusers AutoencoderKL. scheduler_config: the noise schedule it was trained on. colours: of latents, for
     previews; None if the decoder is cheap enough itself. preview_vae: diffusers AutoencoderTiny, if there is one.
     graphs, compiler: what makes it quicker on its device; see :mod:`.fast.engage`. room: how it lies in memory, and
-    what the job that runs does about that.
+    what the job that runs does about that. references: pictures that its network looks at beside the prompt, while a
+    job with such runs (:mod:`.references`).
     """
 
     entry: ModelEntry
@@ -107,6 +108,7 @@ class LoadedModel:
     graphs: Graphs | None = None
     compiler: Any = None
     room: Room = field(default_factory=Room)
+    references: Extension | None = None
 
     @property
     def unet(self) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from scumble_shared.errors import ErrorCode, Remedy, ScumbleError
 from scumble_shared.job import GenerateJob, TextureJob, UpscaleJob
 
-from ..models.entries import ControlNetEntry, ModelEntry
+from ..models.entries import AdapterEntry, ControlNetEntry, ModelEntry
 from ..models.families import family_name, usual
 from ..models.index import ModelIndex
 from ..service import JobHooks
@@ -16,6 +16,7 @@ from .family import LoadedControlNet, LoadedModel
 from .lora import Wanted
 from .memory.fit import Fit
 from .memory.laying import lay
+from .references import LoadedAdapter
 from .resident import ResidentModels
 
 __all__ = ["Needed"]
@@ -23,11 +24,12 @@ __all__ = ["Needed"]
 
 @dataclass(frozen=True, slots=True)
 class Needed:
-    """A model with its ControlNets and LoRAs, in the order of the job's."""
+    """A model with its ControlNets, LoRAs and IP-Adapters, in the order of the job's controls, LoRAs and references."""
 
     entry: ModelEntry
     nets: Sequence[ControlNetEntry]
     loras: Sequence[Wanted]
+    adapters: Sequence[AdapterEntry] = ()
 
     @classmethod
     def of(cls, index: ModelIndex, job: GenerateJob | TextureJob | UpscaleJob) -> Needed:
@@ -36,9 +38,12 @@ class Needed:
         _check(job, entry)
         nets = [index.controlnet(c.model, c.kind, entry, i) for i, c in enumerate(job.controls)]
         loras = [Wanted(index.lora(one.model, entry, i), one.weight, i) for i, one in enumerate(job.loras)]
-        return cls(entry, nets, loras)
+        adapters = [index.adapter(one.model, entry, i) for i, one in enumerate(job.references)]
+        return cls(entry, nets, loras, adapters)
 
-    def load(self, resident: ResidentModels, hooks: JobHooks, fit: Fit) -> tuple[LoadedModel, list[LoadedControlNet]]:
+    def load(
+        self, resident: ResidentModels, hooks: JobHooks, fit: Fit
+    ) -> tuple[LoadedModel, list[LoadedControlNet], list[LoadedAdapter]]:
         """As ``fit`` wants them. Raises ScumbleError as :class:`.resident.ResidentModels` does."""
         resident.begin(fit.working)
         takes = dict(zip(dict.fromkeys(self.nets), fit.nets, strict=True))
@@ -47,15 +52,21 @@ class Needed:
             resident.controlnet(net, model, hooks, i, fit.plan, takes[net], self.loras)
             for i, net in enumerate(self.nets)
         ]
-        lay(model, nets, fit.plan)
+        weights = dict(zip(dict.fromkeys(self.adapters), fit.adapters, strict=True))
+        adapters = [
+            resident.adapter(one, model, hooks, i, fit.plan, weights[one], self.loras)
+            for i, one in enumerate(self.adapters)
+        ]
+        lay(model, nets, fit.plan, adapters)
         resident.rest()
-        return model, nets
+        return model, nets, adapters
 
     def provenance(self) -> dict[str, object]:
         return {
             "model": self.entry.name,
             "controlnets": [net.name for net in self.nets],
             "loras": [{"name": one.entry.name, "weight": one.weight} for one in self.loras],
+            **({"adapters": [one.name for one in self.adapters]} if self.adapters else {}),
         }
 
 

@@ -30,13 +30,13 @@ def image_array(array: AnyArray, width: int, height: int, field: str) -> AnyArra
     return _resized(array[..., :3], width, height)
 
 
-def mask_array(array: AnyArray, width: int, height: int) -> AnyArray:
+def mask_array(array: AnyArray, width: int, height: int, field: str = "job.mask") -> AnyArray:
     """A job's mask at the size wanted: uint8 height x width. Raises ScumbleError INVALID_FIELD."""
     if array.dtype != np.uint8 or array.ndim != 2 or 0 in array.shape:
         raise ScumbleError(
             ErrorCode.INVALID_FIELD,
             f"expected a uint8 mask, height x width, got {array.dtype.name} of shape {array.shape}",
-            field="job.mask",
+            field=field,
         )
     return _resized(array[..., None], width, height)[..., 0]
 

@@ -12,7 +12,7 @@ from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
 
 from ..memory.machine import Bytes
 from ..memory.plan import Plan
-from ..models.entries import ControlNetEntry, EstimatorEntry, ModelEntry, UpscalerEntry
+from ..models.entries import AdapterEntry, ControlNetEntry, EncoderEntry, EstimatorEntry, ModelEntry, UpscalerEntry
 from ..models.library import lease
 from ..service import JobHooks
 from ..upscaling.halo import Network
@@ -25,7 +25,8 @@ from .fast.engage import accelerate, accelerate_controlnet
 from .lora import Changes, Wanted, versions
 from .marigold import Marigold, load_marigold
 from .memory.kept import Kept
-from .memory.laying import lay, modules_of, own_memory, settled, settled_controlnet, where_to_load
+from .memory.laying import lay, modules_of, own_memory, settled, settled_adapter, settled_controlnet, where_to_load
+from .references import LoadedAdapter, LoadedEncoder, load_adapter, load_encoder
 
 __all__ = ["ResidentModels"]
 
@@ -144,6 +145,50 @@ class ResidentModels:
         _wake(held, entry.path, field)
         net: LoadedControlNet = held.loaded
         return net
+
+    def adapter(
+        self,
+        entry: AdapterEntry,
+        model: LoadedModel,
+        hooks: JobHooks,
+        position: int,
+        plan: Plan = Plan(),  # noqa: B008
+        takes: Bytes = Bytes(),  # noqa: B008
+        loras: Sequence[Wanted] = (),
+    ) -> LoadedAdapter:
+        """The IP-Adapter of reference number ``position``, likewise. Raises as :meth:`controlnet` does."""
+        field = f"job.references[{position}].model"
+        owner = _key(model.entry, loras, plan)
+
+        def load() -> _Held[LoadedAdapter]:
+            hooks.progress("loading")
+            with _leased(entry.path, field) as stack:
+                try:
+                    loaded = load_adapter(entry, model.network.module, model.entry.name, self._device)
+                except ScumbleError as error:
+                    remedy = Remedy("Remove the reference", RemedyAction.REMOVE_REFERENCE, str(position))
+                    raise ScumbleError.from_info(replace(error.info, field=field, remedy=remedy)) from error
+                settled_adapter(loaded, self._device, plan)
+                return _Held(loaded, stack.pop_all())
+
+        held = self._models.get((owner, entry.path, _stamp(entry.path)), takes, load, owner)
+        _wake(held, entry.path, field)
+        adapter: LoadedAdapter = held.loaded
+        return adapter
+
+    def encoder(self, entry: EncoderEntry, hooks: JobHooks, position: int, takes: Bytes = Bytes()) -> LoadedEncoder:  # noqa: B008
+        """What reference number ``position`` is looked at with. Raises ScumbleError MODEL_INVALID, or IN_USE."""
+        field = f"job.references[{position}].model"
+
+        def load() -> _Held[LoadedEncoder]:
+            hooks.progress("loading")
+            with _leased(entry.path, field) as stack:
+                return _Held(load_encoder(entry, self._device), stack.pop_all())
+
+        held = self._models.get((entry.path, _stamp(entry.path)), takes, load)
+        _wake(held, entry.path, field)
+        encoder: LoadedEncoder = held.loaded
+        return encoder
 
     def upscaler(self, entry: UpscalerEntry, hooks: JobHooks) -> Network:
         """Raises as :func:`..upscaling.network.load_network` does, and ScumbleError IN_USE."""

@@ -39,13 +39,17 @@ RESIDUALS = 0.4
 class Work:
     """What decides how much a job needs beside its weights. width, height: of what is generated, pixels. images: that
     the network could be shown at once. guided: each of them twice, with and without the prompt. controlnets: parameters
-    of each. scale: pixels per latent pixel. bytes_each: of a number in the network's format on this device."""
+    of each. adapters: likewise, of IP-Adapters; encoder: of the largest of their image encoders, which is on the device
+    only while it looks at a picture. scale: pixels per latent pixel. bytes_each: of a number in the network's format on
+    this device."""
 
     width: int
     height: int
     images: int = 1
     guided: bool = True
     controlnets: tuple[int, ...] = ()
+    adapters: tuple[int, ...] = ()
+    encoder: int = 0
     scale: int = 8
     bytes_each: int = 2
 
@@ -155,25 +159,31 @@ def estimate(sizes: Sizes, work: Work, machine: Machine, plan: Plan) -> Estimate
     text, vae = _bytes(sizes.text * each), _bytes(sizes.vae * 4)
     networks = _networks(sizes, work, plan)
     layer = AHEAD * sizes.largest * each
+    adapters, encoder = _bytes(sum(work.adapters) * each), _bytes(work.encoder * each)
     text_there = layer if plan.text_grouped else text
     networks_there = min(layer, networks) if plan.placement == "grouped" else networks
     takes = {
-        "text": text_there + SMALL,
-        "network": networks_there + _network_activations(sizes, work, plan) + SMALL,
+        "text": max(text_there, encoder) + SMALL,
+        "network": networks_there + adapters + _network_activations(sizes, work, plan) + SMALL,
         "autoencoder": vae + _autoencoder_activations(work, plan) + SMALL,
     }
     if plan.placement == "resident":
-        takes["text"] += networks + vae
+        takes["text"] = text + encoder + networks + adapters + vae + SMALL
         takes["network"] += text + vae
-        takes["autoencoder"] += text + networks
+        takes["autoencoder"] += text + networks + adapters
+    elif plan.placement == "grouped":
+        takes["text"] += adapters
+        takes["autoencoder"] += adapters
+    if not machine.is_apart:
+        takes = {stage: least + (0 if stage == "text" else encoder) for stage, least in takes.items()}
     stage = max(takes, key=lambda name: takes[name])
-    every = text + networks + vae
+    every = text + networks + adapters + vae
     if not machine.is_apart:
         return Estimate(Bytes(takes[stage]), stage, Bytes(every))
-    loading = max(text, _bytes(sizes.packed or sizes.network * each), vae)
+    loading = max(text, _bytes(sizes.packed or sizes.network * each), vae, encoder)
     if plan.placement == "resident":
         return Estimate(Bytes(takes[stage], loading), stage, Bytes(every, 0))
-    return Estimate(Bytes(takes[stage], max(every, loading)), stage, Bytes(0, every))
+    return Estimate(Bytes(takes[stage], max(every + encoder, loading)), stage, Bytes(0, every))
 
 
 def _bytes(count: int) -> int:

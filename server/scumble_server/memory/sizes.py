@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..models.entries import ControlNetEntry, ModelEntry
+from ..models.entries import AdapterEntry, ControlNetEntry, EncoderEntry, ModelEntry
 from ..models.gguf_header import read_gguf_header
 from ..models.safetensors_header import TensorEntry, read_header
 
-__all__ = ["CONTROLNETS", "PUBLISHED", "Sizes", "controlnet_size", "sizes_of"]
+__all__ = ["CONTROLNETS", "PUBLISHED", "Sizes", "size_of", "sizes_of"]
 
 Header = Mapping[str, TensorEntry]
 
@@ -77,8 +77,8 @@ def sizes_of(entry: ModelEntry) -> Sizes:
     )
 
 
-def controlnet_size(entry: ControlNetEntry) -> int:
-    """Parameters. Raises BadFileError likewise."""
+def size_of(entry: ControlNetEntry | AdapterEntry | EncoderEntry) -> int:
+    """Parameters of what goes with a model. Raises BadFileError likewise."""
     return sum(_counts(_weights(entry.path)) if entry.path.is_dir() else _numbers(read_header(entry.path)))
 
 

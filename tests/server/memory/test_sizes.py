@@ -20,7 +20,7 @@ from diffusers import (
 from safetensors.torch import load_file, save_file
 from scumble_server.engine.families.loading import CONFIGS
 from scumble_server.memory.plan import PER_PIXEL
-from scumble_server.memory.sizes import CONTROLNETS, PUBLISHED, controlnet_size, sizes_of
+from scumble_server.memory.sizes import CONTROLNETS, PUBLISHED, size_of, sizes_of
 from scumble_server.models.entries import ControlNetEntry, ModelEntry
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -203,7 +203,7 @@ def test_a_folder_is_counted_by_its_parts(folder):
     assert found.vae == numbers(folder / "vae")
     assert found.text == numbers(folder / "text_encoder") + numbers(folder / "text_encoder_2")
     assert found.largest == 15
-    net = controlnet_size(ControlNetEntry("depth", "depth", "starter", (), folder / "controlnet_depth"))
+    net = size_of(ControlNetEntry("depth", "depth", "starter", (), folder / "controlnet_depth"))
     assert net == numbers(folder / "controlnet_depth")
 
 

@@ -53,17 +53,19 @@ def engage(
     variant: what the network's doing depends on besides; see :class:`.assembly.Assembly`.
 
     On a CPU at full quality all is done plainly: nothing is gained there by anything else. So it is where weights come
-    and go, or are unpacked for the moment: there is nothing that stays in place for a graph.
+    and go, or are unpacked for the moment: there is nothing that stays in place for a graph. Nor is there with
+    reference pictures, for which attentions are changed and changed back.
     """
     saving = SAVINGS[quality]
+    looking = [] if model.references is None else [model.references]
     if model.device.torch_device.type != "cuda" or not model.room.is_plain:
         there = Brought(model.room)
         if saving == Saving():
-            return Engaged(model.network, [there, controls])
-        return Engaged(_assembly(model, controls, timesteps, saving, None, variant), [there])
+            return Engaged(model.network, [there, *looking, controls])
+        return Engaged(_assembly(model, controls, timesteps, saving, None, variant), [there, *looking])
     # What a tiling job does to convolutions is undone after it; a graph of it would not be used again.
-    graphs = None if tiling_now() else model.graphs
-    return Engaged(_assembly(model, controls, timesteps, saving, graphs, variant), [Pace()])
+    graphs = None if tiling_now() or looking else model.graphs
+    return Engaged(_assembly(model, controls, timesteps, saving, graphs, variant), [Pace(), *looking])
 
 
 def _assembly(

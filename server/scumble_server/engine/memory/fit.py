@@ -13,7 +13,8 @@ __all__ = ["Fit"]
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How a job is done, and what that takes. model, nets: of the weights of each."""
+    """How a job is done, and what that takes. model, nets, adapters: of the weights of each. encoder: of the largest
+    image encoder."""
 
     plan: Plan
     estimate: Estimate
@@ -21,6 +22,8 @@ class Fit:
     work: Work
     model: Bytes
     nets: tuple[Bytes, ...]
+    adapters: tuple[Bytes, ...] = ()
+    encoder: Bytes = Bytes()  # noqa: RUF009
 
     @property
     def working(self) -> Bytes:

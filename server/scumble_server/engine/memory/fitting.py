@@ -9,8 +9,8 @@ from scumble_shared.job import GenerateJob, TextureJob, UpscaleJob
 
 from ...memory.machine import Bytes, Machine
 from ...memory.plan import Plan, Work, estimate, lower, plan_for
-from ...memory.sizes import PUBLISHED, Sizes, controlnet_size, sizes_of
-from ...models.entries import ControlNetEntry, ModelEntry
+from ...memory.sizes import PUBLISHED, Sizes, size_of, sizes_of
+from ...models.entries import AdapterEntry, ControlNetEntry, EncoderEntry, ModelEntry
 from ...models.safetensors_header import BadFileError
 from ..device import Device
 from ..needed import Needed
@@ -34,7 +34,7 @@ class Fitter:
     machine: Machine
     device: Device
     _sizes: dict[tuple[Path, Path | None], Sizes] = field(default_factory=dict)
-    _nets: dict[ControlNetEntry, int] = field(default_factory=dict)
+    _others: dict[ControlNetEntry | AdapterEntry | EncoderEntry, int] = field(default_factory=dict)
 
     def fit(self, needed: Needed, job: GenerateJob | TextureJob | UpscaleJob) -> Fit:
         sizes, work = self._sizes_of(needed.entry), self._work(needed, job)
@@ -47,15 +47,24 @@ class Fitter:
 
     def _fit(self, plan: Plan, sizes: Sizes, work: Work) -> Fit:
         found = estimate(sizes, work, self.machine, plan)
-        without = estimate(sizes, replace(work, controlnets=()), self.machine, plan).weights
-        nets = (
-            Bytes(weights.device - without.device, weights.ram - without.ram)
-            for weights in (
-                estimate(sizes, replace(work, controlnets=(net,)), self.machine, plan).weights
-                for net in work.controlnets
-            )
+        alone = replace(work, controlnets=(), adapters=())
+        without = estimate(sizes, alone, self.machine, plan).weights
+
+        def more(work: Work) -> Bytes:
+            weights = estimate(sizes, work, self.machine, plan).weights
+            return Bytes(weights.device - without.device, weights.ram - without.ram)
+
+        encoder = work.encoder * work.bytes_each
+        return Fit(
+            plan,
+            found,
+            sizes,
+            work,
+            without,
+            tuple(more(replace(alone, controlnets=(net,))) for net in work.controlnets),
+            tuple(more(replace(alone, adapters=(adapter,))) for adapter in work.adapters),
+            Bytes(0, encoder) if self.machine.is_apart else Bytes(encoder, 0),
         )
-        return Fit(plan, found, sizes, work, without, tuple(nets))
 
     def _sizes_of(self, entry: ModelEntry) -> Sizes:
         """Of what can't be read nothing is known; that it can't is told when it is loaded."""
@@ -68,13 +77,13 @@ class Fitter:
                 return replace(nothing, network=0, text=0, vae=0, largest=0)
         return self._sizes[key]
 
-    def _net_size(self, entry: ControlNetEntry) -> int:
-        if entry not in self._nets:
+    def _size_of(self, entry: ControlNetEntry | AdapterEntry | EncoderEntry) -> int:
+        if entry not in self._others:
             try:
-                self._nets[entry] = controlnet_size(entry)
+                self._others[entry] = size_of(entry)
             except BadFileError:
                 return 0
-        return self._nets[entry]
+        return self._others[entry]
 
     def _work(self, needed: Needed, job: GenerateJob | TextureJob | UpscaleJob) -> Work:
         width, height, images = _size(job)
@@ -83,7 +92,9 @@ class Fitter:
             height,
             images,
             guided=job.guidance_scale > 1.0 and needed.entry.family not in TOLD_GUIDANCE,
-            controlnets=tuple(self._net_size(net) for net in dict.fromkeys(needed.nets)),
+            controlnets=tuple(self._size_of(net) for net in dict.fromkeys(needed.nets)),
+            adapters=tuple(self._size_of(one) for one in dict.fromkeys(needed.adapters)),
+            encoder=max((self._size_of(one.encoder) for one in needed.adapters if one.encoder), default=0),
             bytes_each=self.device.dtype.itemsize,
         )
 

@@ -12,10 +12,11 @@ from accelerate.utils import send_to_device
 from ...memory.plan import Plan
 from ..device import Device
 from ..family import LoadedControlNet, LoadedModel
+from ..references import LoadedAdapter, LoadedEncoder
 from .stages import HOME, Stage, Stages, group
 from .storing import store
 
-__all__ = ["lay", "modules_of", "own_memory", "settled", "settled_controlnet", "where_to_load"]
+__all__ = ["lay", "modules_of", "own_memory", "settled", "settled_adapter", "settled_controlnet", "where_to_load"]
 
 
 def where_to_load(device: Device, plan: Plan) -> Device:
@@ -65,15 +66,27 @@ def settled_controlnet(net: LoadedControlNet, device: Device, plan: Plan) -> Non
         net.net.to(HOME)
 
 
-def lay(model: LoadedModel, nets: Sequence[LoadedControlNet], plan: Plan) -> None:
-    """For the job that begins, with these ControlNets."""
-    model.room.lay(plan.tiled, plan.at_once, _stages(model, nets, plan), plan.is_plain)
+def settled_adapter(adapter: LoadedAdapter, device: Device, plan: Plan) -> None:
+    """An IP-Adapter for such a model. What makes tokens of pictures is small, and stays on the device; what looks at
+    them goes with the network, or stays too where the network comes layer by layer, for it is a fraction of it."""
+    adapter.projection.to(device.torch_device)
+    for attention in adapter.attentions.values():
+        attention.to(HOME if plan.placement == "staged" else device.torch_device)
 
 
-def modules_of(loaded: LoadedModel | LoadedControlNet) -> list[Any]:
+def lay(
+    model: LoadedModel, nets: Sequence[LoadedControlNet], plan: Plan, adapters: Sequence[LoadedAdapter] = ()
+) -> None:
+    """For the job that begins, with these ControlNets and IP-Adapters."""
+    model.room.lay(plan.tiled, plan.at_once, _stages(model, nets, adapters, plan), plan.is_plain)
+
+
+def modules_of(loaded: LoadedModel | LoadedControlNet | LoadedAdapter | LoadedEncoder) -> list[Any]:
     """All that has weights."""
-    if isinstance(loaded, LoadedControlNet):
+    if isinstance(loaded, LoadedControlNet | LoadedAdapter):
         return list(loaded.modules)
+    if isinstance(loaded, LoadedEncoder):
+        return [loaded.module]
     return [*loaded.components.values(), loaded.vae]
 
 
@@ -85,14 +98,17 @@ def own_memory(modules: Sequence[Any]) -> None:
                 parameter.data = parameter.data.clone()
 
 
-def _stages(model: LoadedModel, nets: Sequence[LoadedControlNet], plan: Plan) -> Stages | None:
+def _stages(
+    model: LoadedModel, nets: Sequence[LoadedControlNet], adapters: Sequence[LoadedAdapter], plan: Plan
+) -> Stages | None:
     if plan.placement == "resident":
         return None
     parts: dict[Stage, list[Any]] = {"text": [], "network": [], "autoencoder": []}
     if not plan.text_grouped:
         parts["text"] = list(model.prompt_encoder.modules().values())
     if plan.placement == "staged":
-        parts["network"] = [model.network.module, *(net.net for net in nets)]
+        looking = [one for adapter in dict.fromkeys(adapters) for one in adapter.attentions.values()]
+        parts["network"] = [model.network.module, *(net.net for net in nets), *looking]
     if not _draws_previews(model):
         parts["autoencoder"] = [model.vae]
     return Stages(model.device.torch_device, parts)
