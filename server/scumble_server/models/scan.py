@@ -156,8 +156,7 @@ class _Collector:
             if weights.role == "controlnet":
                 self.controlnets.append(_controlnet(path, entry_id, name, weights, manifest))
             elif weights.role == "adapter":
-                named = manifest.name or name
-                self.adapters.append(AdapterEntry(entry_id, named, family, path, weights.reads, *weights.widths))
+                self.adapters.append(_adapter(path, entry_id, name, weights, manifest))
             elif weights.role == "lora":
                 self.loras.append(_lora(path, entry_id, name, family, manifest))
             else:
@@ -276,6 +275,9 @@ def _named_kinds(name: str, family: str) -> tuple[str, ...]:
     return FLUX_UNION_PRO_KINDS if is_union else kinds_named(name)
 
 
+def _adapter(path: Path, entry_id: str, name: str, weights: Weights, manifest: Manifest) -> AdapterEntry:
+    family, (width,) = manifest.family or weights.family, weights.widths
+    return AdapterEntry(entry_id, manifest.name or name, family, path, weights.reads, width)
 
 
 def _lora(path: Path, entry_id: str, name: str, family: str, manifest: Manifest) -> LoraEntry:
