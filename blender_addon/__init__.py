@@ -21,6 +21,7 @@ from . import (
 )
 from .apply import overlay
 from .live import control as live
+from .references import registration as references
 
 __all__ = ["register", "unregister"]
 
@@ -32,6 +33,7 @@ PARTS = (
     presets,
     panels,
     prompting,
+    references,
     sheets,
     models,
     texture_all,

@@ -36,6 +36,7 @@ from .identity import OWN_UV_MAP
 from .jobs import JobRecord, MeshTarget, SeenObject, Target
 from .prepare import Picture
 from .properties import SCUMBLE_PG_control, SCUMBLE_PG_settings
+from .references.request import references_of
 from .words import with_final_words, written
 
 __all__ = [
@@ -66,10 +67,16 @@ class Request:
 
 
 def generation(
-    context: bpy.types.Context, capabilities: Capabilities, *, as_written: bool = False, **overrides: Any
+    context: bpy.types.Context,
+    capabilities: Capabilities,
+    *,
+    as_written: bool = False,
+    fresh: bool = True,
+    **overrides: Any,
 ) -> Request:
     """What the scene's settings ask for, from what is to be seen now. overrides: fields of GenerateJob, ``source``
     ("VIEWPORT" or "CAMERA") and ``result_actions``. as_written: leave the choices in the prompt as they are.
+    fresh: read reference pictures anew even if they seem to be the same.
 
     Raises ScumbleError SCENE when there is nothing to capture.
     """
@@ -97,6 +104,7 @@ def generation(
         controls=controls_of(settings, control_kinds_of(capabilities, model)),
         view=view,
         loras=loras_of(settings),
+        references=() if "references" in overrides else references_of(scene, tensors, fresh=fresh),
     )
     job = replace(job, **{**overrides, "width": view.camera.width, "height": view.camera.height})
     return Request(job if as_written else with_final_words(job), tensors, _target(scene, source, actions, frame))

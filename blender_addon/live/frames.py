@@ -73,6 +73,7 @@ def look(context: bpy.types.Context, capabilities: Capabilities, quality: Qualit
         batch_size=1,
         noise_anchor=settings.live.noise,
         result_actions=(),
+        fresh=False,
     )
     depth = made.tensors[made.job.view.depth]
     spared = _spared(made.job)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import bpy
 from scumble_shared.job import Control
 
+from ..references.request import references_key
 from ..request import controls_of, loras_of
 
 __all__ = ["Place", "Watch", "find_place", "place_key", "settings_key", "why_paused"]
@@ -113,6 +114,7 @@ def settings_key(scene: bpy.types.Scene) -> tuple[object, ...]:
         *(getattr(settings, name) for name in SETTINGS),
         controls,
         loras,
+        references_key(scene),
         camera,
     )
 

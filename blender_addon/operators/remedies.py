@@ -198,6 +198,7 @@ REMEDY_OPERATORS: dict[RemedyAction, tuple[str, str]] = {
     RemedyAction.CHOOSE_MODEL: ("scumble.choose_model", "model_id"),
     RemedyAction.REMOVE_CONTROL: ("scumble.remove_job_control", "index"),
     RemedyAction.REMOVE_LORA: ("scumble.remove_lora", "index"),
+    RemedyAction.REMOVE_REFERENCE: ("scumble.remove_job_reference", "index"),
     RemedyAction.REDUCE_SIZE: ("scumble.reduce_size", "size"),
     RemedyAction.ADD_UV_MAP: ("scumble.add_uv_map", "object_name"),
 }

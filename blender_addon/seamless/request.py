@@ -10,9 +10,11 @@ from typing import Any
 import bpy
 from scumble_shared.errors import ErrorCode, ScumbleError
 from scumble_shared.job import GenerateJob
+from scumble_shared.tensor import AnyArray, Digest
 
 from ..apply.materials import editable_object
 from ..jobs import Target
+from ..references.request import references_of
 from ..request import SEED_LIMIT, Request, loras_of, maps_of
 from .material import About
 
@@ -41,6 +43,7 @@ def seamless(context: bpy.types.Context, objects: Sequence[bpy.types.Object], **
     chosen = {name: overrides.pop(name, getattr(own, name)) for name in OWN}
     if "seed" not in overrides and not settings.lock_seed:
         settings.seed = secrets.randbelow(SEED_LIMIT)
+    tensors: dict[Digest, AnyArray] = {}
     job = GenerateJob(
         prompt=settings.prompt,
         negative_prompt=settings.negative_prompt,
@@ -53,10 +56,11 @@ def seamless(context: bpy.types.Context, objects: Sequence[bpy.types.Object], **
         seed=settings.seed,
         tiling=own.tiling,
         loras=loras_of(settings),
+        references=() if "references" in overrides else references_of(context.scene, tensors),
         **maps_of(settings),
     )
     about = About(tuple(thing.session_uid for thing in surfaces), **chosen)
-    return Request(replace(job, **overrides), {}, Target(context.scene.session_uid, about=about))
+    return Request(replace(job, **overrides), tensors, Target(context.scene.session_uid, about=about))
 
 
 def _check(overrides: dict[str, Any]) -> None:

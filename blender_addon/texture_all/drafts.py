@@ -22,6 +22,7 @@ from ..capture.tiles import udim_tiles
 from ..choices import control_kinds_of
 from ..connection.addressing import stand_in
 from ..jobs import MeshTarget, Target
+from ..references.request import known_pictures, references_of
 from ..request import SEED_LIMIT, Request, controls_of, keep_of, loras_of, maps_of
 from ..words import with_final_words, written
 from .planning import Plan, Wish
@@ -69,8 +70,10 @@ def around(
     prompts = {**(wish.prompts or {}), **(view_prompts or {})}
     given = tuple(replace(view, prompt=prompts.get(view.key, view.prompt)) for view in wish.given)
     wish = replace(wish, given=given, prompts=prompts)
-    job = _job(settings, own, capabilities, overrides)
-    return _draft(context, wish, job, unseen or own.unseen, ())
+    tensors: dict[Digest, AnyArray] = {}
+    references = references_of(context.scene, tensors, masks=False)
+    job = _job(settings, own, capabilities, {"references": references, **overrides})
+    return _draft(context, wish, job, unseen or own.unseen, (), tensors)
 
 
 def again(
@@ -93,7 +96,10 @@ def again(
     wish = Wish(surfaces(context, recipe.objects), given, automatic=False, size=sizes.pop())
     job = replace(recipe.job, **overrides)
     locks = tuple(view.locked for view in recipe.views)
-    return _draft(context, wish, job, unseen or recipe.unseen, locks)
+    tensors: dict[Digest, AnyArray] = {}
+    paints = job.extra_views > 0 or any(view.locked is None for view in given)
+    job = replace(job, references=known_pictures(context.scene, job.references, tensors, needed=paints))
+    return _draft(context, wish, job, unseen or recipe.unseen, locks, tensors)
 
 
 def completed(draft: Draft, plan: Plan) -> Request:
@@ -153,8 +159,14 @@ def _job(settings: Any, own: SCUMBLE_PG_around, capabilities: Capabilities, over
     return with_final_words(replace(job, **overrides))
 
 
-def _draft(context: bpy.types.Context, wish: Wish, job: TextureJob, unseen: str, locks: tuple[bool, ...]) -> Draft:
-    tensors: dict[Digest, AnyArray] = {}
+def _draft(
+    context: bpy.types.Context,
+    wish: Wish,
+    job: TextureJob,
+    unseen: str,
+    locks: tuple[bool, ...],
+    tensors: dict[Digest, AnyArray],
+) -> Draft:
     refs = tuple(_mesh_ref(mesh, number + 1, tensors) for number, mesh in enumerate(wish.meshes))
     mask = context.scene.scumble.keep_mask
     base = _bases(wish.meshes, refs, job.texture_size, tensors) if unseen == "KEEP" or mask else ()
