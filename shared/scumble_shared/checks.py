@@ -20,6 +20,7 @@ __all__ = [
     "Facts",
     "check_camera",
     "check_picture_size",
+    "check_prompt",
     "check_range",
     "check_tensor",
     "check_view",
@@ -129,6 +130,18 @@ def check_picture_size(facts: TensorFacts | None, path: str, limits: Limits) -> 
             f"{width} x {height} pixels; at most {limits.image_side} a side are accepted",
             field=path,
             remedy=Remedy("Use a smaller picture"),
+        )
+
+
+def check_prompt(text: str, path: str, limits: Limits) -> None:
+    """Raises ScumbleError TOO_LARGE for a text over the limits."""
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > limits.prompt_bytes:
+        raise ScumbleError(
+            ErrorCode.TOO_LARGE,
+            f"the text is {size} bytes long, at most {limits.prompt_bytes} are accepted",
+            field=path,
+            remedy=Remedy("Shorten the prompt"),
         )
 
 

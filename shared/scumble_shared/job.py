@@ -37,12 +37,14 @@ __all__ = [
     "ControlImagesJob",
     "GenerateJob",
     "Job",
+    "Label",
     "LibraryJob",
     "Lora",
     "MeshRef",
     "Pose",
     "ProjectJob",
     "Reference",
+    "Region",
     "TextureJob",
     "TextureView",
     "UpscaleJob",
@@ -117,6 +119,14 @@ UPSCALE_METHODS = ("diffusion", "model", "lanczos")
 
 
 @dataclass(frozen=True, slots=True)
+class Label:
+    """What an object is. object_id: its value in the view's id buffer. kind: one of :data:`.ade20k.KINDS`."""
+
+    object_id: int
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """What the scene looks like from one camera: exact buffers, top row first.
 
@@ -125,6 +135,7 @@ class View:
     object_id: uint16 H x W, 0 is background.
     color: uint8 H x W x 4, sRGB.
     poses: of the people in the scene, in world space, whether the camera sees them or not.
+    labels: what objects are, for segmentation; those without one are told apart, and no more.
     """
 
     camera: Camera
@@ -133,6 +144,7 @@ class View:
     object_id: Digest | None = None
     color: Digest | None = None
     poses: tuple[Pose, ...] = ()
+    labels: tuple[Label, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +203,22 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
+class Region:
+    """A prompt for a part of the picture, in the place of the job's.
+
+    objects: ids in the view's object_id buffer; of a :class:`TextureJob` its meshes' ids, wherever a view sees them.
+    mask: uint8 H x W instead of objects, 255 is in it, any size, the result's frame. weight: the part that this prompt
+    has where it is, 0 to 1; the rest is the job's prompt's. Where regions overlap and want more than there is, they
+    share it. Edges are softened by a latent pixel. The negative prompt is the job's everywhere.
+    """
+
+    prompt: str
+    objects: tuple[int, ...] = ()
+    mask: Digest | None = None
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class GenerateJob:
     """Text, geometry and optionally an image in; ``batch_size`` images out.
 
@@ -203,7 +231,8 @@ class GenerateJob:
     quality: one of ``QUALITIES``; others than "exact" save work from step to step and give nearly that picture.
     decoder: one of ``DECODERS``; "small" is for sketches in a hurry, and is "full" where there is none.
     memory: one of ``MEMORIES``; what was done is in the provenance, "memory".
-    loras: on top of the model, in order. references: all of them at once, of each image.
+    loras: on top of the model, in order. references: all of them at once, of each image. regions: parts of the picture
+    with prompts of their own; those that nothing is seen of change nothing.
     maps: of ``MAPS``, of each image as if it were a flat surface. map_estimator: who makes them.
     Results: tensors "image/0", "image/1", ... uint8 H x W x 3, and "KIND/0", ... of ``maps``, H x W.
     """
@@ -231,6 +260,7 @@ class GenerateJob:
     map_estimator: str = BUILT_IN_ESTIMATOR
     loras: tuple[Lora, ...] = ()
     references: tuple[Reference, ...] = ()
+    regions: tuple[Region, ...] = ()
     memory: str = "automatic"
     task: Literal["generate"] = "generate"
 
@@ -272,6 +302,7 @@ class MeshRef:
     normals: Digest
     uvs: Digest
     tiles: tuple[int, ...] = ()
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,7 +377,8 @@ class TextureJob:
     quality, memory: of the views, as in :class:`GenerateJob`.
     maps: of ``MAPS``, made besides, from the views' pictures; with all views locked, of a texture that was made before.
     map_estimator: as in :class:`ProjectJob`.
-    loras: on top of the model, in order. references: of all views; without masks.
+    loras: on top of the model, in order. references: of all views; without masks. regions: meshes with prompts of
+    their own; without masks. The views' own prompts aren't added to theirs, the views' words are.
     View ``i`` has seed ``seed + i``.
     Results: "view/0", "view/1", ... uint8 H x W x 3, locked ones unchanged, and per texture (:func:`texture_names`)
     "texture/NAME" uint8 or uint16 S x S x 4 (sRGB, top row first, alpha full), "weight/NAME" uint8 S x S (255 = seen
@@ -383,6 +415,7 @@ class TextureJob:
     references: tuple[Reference, ...] = ()
     memory: str = "automatic"
     poses: tuple[Pose, ...] = ()
+    regions: tuple[Region, ...] = ()
     task: Literal["texture"] = "texture"
 
 

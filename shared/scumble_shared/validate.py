@@ -13,6 +13,7 @@ from .checks import (
     Facts,
     check_camera,
     check_picture_size,
+    check_prompt,
     check_range,
     check_tensor,
     check_view,
@@ -59,6 +60,7 @@ from .validate_models import (
     model_info,
 )
 from .validate_references import check_references
+from .validate_regions import check_kind, check_labels, check_regions
 
 __all__ = ["TensorFacts", "check_camera", "check_model_id", "facts_of", "validate_job"]
 
@@ -88,6 +90,7 @@ def validate_job(
         case ControlImagesJob():
             _check_size(job.width, job.height, limits)
             check_view(job.view, limits, facts or {})
+            check_labels(job.view.labels, "job.view.labels", limits)
             sources = ControlSources(job.view, job.init_image is not None)
             check_controls(job.controls, sources, model_info(job.model, known), known, limits, facts or {})
             _check_own_picture(job, limits, facts or {})
@@ -112,6 +115,8 @@ def _check_generate(job: GenerateJob, limits: Limits, known: Capabilities | None
     check_range(job.denoising_strength, 0.0, 1.0, "job.denoising_strength")
     if job.view is not None:
         check_view(job.view, limits, facts)
+        check_labels(job.view.labels, "job.view.labels", limits)
+    check_regions(job, limits, facts)
     sources = ControlSources(job.view, job.init_image is not None)
     check_controls(job.controls, sources, model, known, limits, facts)
     if job.noise_anchor not in NOISE_ANCHORS:
@@ -152,8 +157,8 @@ def _check_sampling(
     job: GenerateJob | TextureJob | UpscaleJob, limits: Limits, known: Capabilities | None
 ) -> ModelInfo | None:
     """What all generating tasks have. None while the server's models aren't known."""
-    _check_prompt(job.prompt, "job.prompt", limits)
-    _check_prompt(job.negative_prompt, "job.negative_prompt", limits)
+    check_prompt(job.prompt, "job.prompt", limits)
+    check_prompt(job.negative_prompt, "job.negative_prompt", limits)
     model = model_info(job.model, known)
     check_sampler(job.sampler, model, known)
     check_loras(job.loras, model, known, limits)
@@ -163,17 +168,6 @@ def _check_sampling(
     if job.memory not in MEMORIES:
         raise invalid("job.memory", f"it can be {', '.join(MEMORIES)}, not {quoted(job.memory)}")
     return model
-
-
-def _check_prompt(text: str, path: str, limits: Limits) -> None:
-    size = len(text.encode("utf-8", "surrogatepass"))
-    if size > limits.prompt_bytes:
-        raise ScumbleError(
-            ErrorCode.TOO_LARGE,
-            f"the text is {size} bytes long, at most {limits.prompt_bytes} are accepted",
-            field=path,
-            remedy=Remedy("Shorten the prompt"),
-        )
 
 
 def _check_size(width: int, height: int, limits: Limits) -> None:
@@ -202,7 +196,7 @@ def _fitting_size(width: int, height: int, limits: Limits) -> str:
 
 
 def _check_project(job: ProjectJob, limits: Limits, known: Capabilities | None, facts: Facts) -> None:
-    _check_prompt(job.prompt, "job.prompt", limits)
+    check_prompt(job.prompt, "job.prompt", limits)
     check_maps(job, known)
     check_view(job.view, limits, facts)
     image = check_tensor(job.image, "job.image", ("uint8", "uint16"), ((None, None, 3), (None, None, 4)), facts)
@@ -237,6 +231,10 @@ def _check_texture(job: TextureJob, limits: Limits, known: Capabilities | None, 
             )
         check_controlnet(control, model, known, path, index)
     check_poses(job.poses, "job.poses", limits)
+    check_regions(job, limits, facts)
+    for index, mesh in enumerate(job.meshes):
+        if mesh.kind:
+            check_kind(mesh.kind, f"job.meshes[{index}].kind")
     check_range(len(job.views), 0, limits.views, "job.views")
     check_range(job.extra_views, 0, limits.views - len(job.views), "job.extra_views")
     check_range(job.refine_strength, 0.0, 1.0, "job.refine_strength")
@@ -280,7 +278,7 @@ def _check_texture_view(view: TextureView, path: str, first: TextureView, limits
             f"{width} x {height} pixels, but the first view has {first.camera.width} x {first.camera.height}; "
             "views of one job are of one size",
         )
-    _check_prompt(view.prompt, f"{path}.prompt", limits)
+    check_prompt(view.prompt, f"{path}.prompt", limits)
     image = check_tensor(view.image, f"{path}.image", ("uint8",), ((None, None, 3),), facts)
     check_picture_size(image, f"{path}.image", limits)
 
@@ -302,6 +300,7 @@ def _check_upscale(job: UpscaleJob, limits: Limits, known: Capabilities | None, 
     _check_tiling(job.tiling)
     if job.view is not None:
         check_view(job.view, limits, facts)
+        check_labels(job.view.labels, "job.view.labels", limits)
     check_controls(job.controls, ControlSources(job.view, True, ("tile",)), model, known, limits, facts)
     image = check_tensor(job.image, "job.image", ("uint8", "uint16"), ((None, None, 3), (None, None, 4)), facts)
     if image is None:
