@@ -20,6 +20,7 @@ from scumble_shared.validate import facts_of, validate_job
 
 from ..buffers.convert import read_color, read_depth, read_mask, read_normal
 from ..buffers.files import refused
+from .generate_references import references_of
 from .generate_words import Words, settings_from, words_of
 
 __all__ = ["DEFAULT_FOV", "Made", "made_of"]
@@ -76,6 +77,8 @@ def made_of(arguments: argparse.Namespace, capabilities: Capabilities) -> Made:
     width, height = arguments.size or size or ((like.width, like.height) if like else (model.width, model.height))
     seed = _given(arguments.seed, like.seed if like else secrets.randbelow(RANDOM_SEEDS))
     tensors = {digest_of(array): array for array in buffers.values() if array is not None}
+    references, pictures = references_of(arguments)
+    tensors |= {digest_of(picture): picture for picture in pictures}
     digests = {name: None if array is None else digest_of(array) for name, array in buffers.items()}
     view = None
     if size is not None and not (depth is None and normal is None):
@@ -101,6 +104,7 @@ def made_of(arguments: argparse.Namespace, capabilities: Capabilities) -> Made:
         tiling=arguments.tiling or (like.tiling if like else ""),
         denoising_strength=_given(arguments.denoising_strength, 1.0),
         loras=like.loras if like and arguments.prompt is None else (),
+        references=references,
     )
     job = words.of(written)
     facts = {digest: facts_of(array) for digest, array in tensors.items()}
