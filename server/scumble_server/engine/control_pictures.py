@@ -9,49 +9,82 @@ from scumble_shared.detectors import AUTO_DETECTOR, BUILT_IN_DETECTED, BUILT_IN_
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
 from scumble_shared.job import Control
 from scumble_shared.tensor import AnyArray, Digest
+from scumble_shared.validate_controls import no_detector
 
 from .conditioning import ViewBuffers, control_image
 from .conditioning.detect import detected
 from .pixels import eight_bits, image_array
 
-__all__ = ["Detect", "Shown", "control_pictures"]
+__all__ = ["ControlPictures", "Detect", "Detected", "Shown", "control_pictures", "unseen_pose"]
 
-Detect = Callable[[Control, int, AnyArray], AnyArray]
-"""(control, its number, uint8 h x w x 3) -> its control image, uint8 of any size: by a model."""
+
+@dataclass(frozen=True, slots=True)
+class Detected:
+    """A control image that a model made, uint8, of the size wanted; and the model's name."""
+
+    image: AnyArray
+    by: str
+
+
+Detect = Callable[[Control, int, AnyArray, tuple[int, int]], Detected]
+"""(control, its number, uint8 H x W x 3, (width, height) of the control image): has a model look at a picture."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
     """What a job's controls can be made of.
 
-    view: the scene's. own: the picture that the job starts from, field: what the job calls it. detect: has a model look
-    at a picture.
+    view: the scene's. own: the picture that the job starts from, and what the job calls it. without: kinds that show
+    nothing if they have no picture of their own.
     """
 
     tensors: Mapping[Digest, AnyArray]
     detect: Detect
     view: ViewBuffers | None = None
     own: Digest | None = None
-    field: str = "job.init_image"
+    own_field: str = "job.init_image"
+    without: tuple[str, ...] = ()
 
 
-def control_pictures(controls: Sequence[Control], shown: Shown, width: int, height: int) -> list[AnyArray]:
-    """One for each control, uint8 height x width x 3.
+@dataclass(frozen=True, slots=True)
+class ControlPictures:
+    """images: one for each control, uint8 height x width x 3. detectors: who made them, "" for those that are ready or
+    the scene's."""
 
-    Raises ScumbleError INVALID_FIELD for pictures and views that don't fit, SCENE for poses that aren't in the picture,
-    and as ``shown.detect`` does.
-    """
-    return [_picture(control, number, shown, width, height) for number, control in enumerate(controls)]
+    images: list[AnyArray | None]
+    detectors: list[str]
+
+    @property
+    def shown(self) -> list[AnyArray]:
+        """Those that there are."""
+        return [image for image in self.images if image is not None]
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """For the provenance."""
+        return {"detectors": self.detectors} if any(self.detectors) else {}
 
 
-def _picture(control: Control, number: int, shown: Shown, width: int, height: int) -> AnyArray:
+def control_pictures(controls: Sequence[Control], shown: Shown, width: int, height: int) -> ControlPictures:
+    """Raises ScumbleError INVALID_FIELD for pictures and views that don't fit, SCENE for poses that aren't in the
+    picture, and as ``shown.detect`` does."""
+    images: list[AnyArray | None] = []
+    detectors = []
+    for number, control in enumerate(controls):
+        made = _detected(control, number, shown, width, height) if control.detector else None
+        detectors.append(made.by if made else "")
+        images.append(made.image if made else _picture(control, number, shown, width, height))
+    return ControlPictures(images, detectors)
+
+
+def _picture(control: Control, number: int, shown: Shown, width: int, height: int) -> AnyArray | None:
     field = f"job.controls[{number}].image"
-    if control.detector:
-        return _detected(control, number, shown, width, height)
     if control.image is not None:
         return image_array(shown.tensors[control.image], width, height, field)
+    if control.kind in shown.without:
+        return None
     if control.kind in PICTURE_KINDS and shown.own is not None:
-        return detected(control.kind, _own(shown, shown.own, width, height))
+        return detected(control.kind, _sized(eight_bits(shown.tensors[shown.own]), (width, height), shown.own_field))
     if shown.view is None:
         raise ScumbleError(
             ErrorCode.INVALID_FIELD,
@@ -74,33 +107,31 @@ def unseen_pose(number: int) -> ScumbleError:
     )
 
 
-def _detected(control: Control, number: int, shown: Shown, width: int, height: int) -> AnyArray:
+def _detected(control: Control, number: int, shown: Shown, width: int, height: int) -> Detected:
     built_in = control.detector == BUILT_IN_DETECTOR or (
         control.detector == AUTO_DETECTOR and control.kind in BUILT_IN_DETECTED
     )
-    if built_in:  # lines are found at the size they are drawn in, so that they stay thin
-        return detected(control.kind, _looked_at(control, number, shown, width, height))
-    found = shown.detect(control, number, _looked_at(control, number, shown, None, None))
-    return image_array(found, width, height, f"job.controls[{number}].image")
+    if not built_in:
+        return shown.detect(control, number, _looked_at(control, number, shown), (width, height))
+    if control.kind not in BUILT_IN_DETECTED:
+        raise no_detector(control.kind, f"job.controls[{number}]")
+    # Lines are found at the size they are drawn in, so that they stay thin.
+    return Detected(detected(control.kind, _looked_at(control, number, shown, (width, height))), BUILT_IN_DETECTOR)
 
 
-def _looked_at(control: Control, number: int, shown: Shown, width: int | None, height: int | None) -> AnyArray:
+def _looked_at(control: Control, number: int, shown: Shown, size: tuple[int, int] | None = None) -> AnyArray:
     """The picture that a detector looks at; of its own size where none is given."""
     field = f"job.controls[{number}].image"
     if control.image is not None:
-        return _sized(shown.tensors[control.image], width, height, field)
+        return _sized(shown.tensors[control.image], size, field)
     if shown.own is not None:
-        return _own(shown, shown.own, width, height)
+        return _sized(eight_bits(shown.tensors[shown.own]), size, shown.own_field)
     if shown.view is not None and shown.view.color is not None:
-        return _sized(shown.view.color, width, height, "job.view.color")
+        return _sized(shown.view.color, size, "job.view.color")
     raise ScumbleError(ErrorCode.INVALID_FIELD, "a detector needs a picture to look at", field=field)
 
 
-def _own(shown: Shown, own: Digest, width: int | None, height: int | None) -> AnyArray:
-    return _sized(eight_bits(shown.tensors[own]), width, height, shown.field)
-
-
-def _sized(picture: AnyArray, width: int | None, height: int | None, field: str) -> AnyArray:
-    if picture.ndim == 3 and width is None:
-        width, height = picture.shape[1], picture.shape[0]
-    return image_array(picture, width or 1, height or 1, field)
+def _sized(picture: AnyArray, size: tuple[int, int] | None, field: str) -> AnyArray:
+    if size is None:
+        size = (picture.shape[1], picture.shape[0]) if picture.ndim == 3 else (1, 1)
+    return image_array(picture, *size, field)

@@ -22,7 +22,6 @@ from scumble_shared.job import (
     ProjectJob,
     TextureJob,
     UpscaleJob,
-    View,
 )
 from scumble_shared.messages import Capabilities
 from scumble_shared.tensor import AnyArray, Digest
@@ -33,7 +32,9 @@ from ..models.scan import scan
 from ..service import JobHooks, Output
 from ..texturing.maps.estimate import Appearance
 from ..texturing.maps.job import Teller, maps_of_pictures
-from .conditioning import ViewBuffers, control_image, view_buffers
+from .conditioning import view_buffers
+from .control_pictures import ControlPictures, Detected, Shown, control_pictures
+from .detectors import Detectors
 from .device import resolve_device
 from .extensions.controls import ActiveControl
 from .family import LoadedModel
@@ -43,7 +44,6 @@ from .memory.fit import Fit
 from .memory.fitting import Fitter
 from .memory.probe import probe
 from .needed import Needed
-from .pixels import image_array
 from .references import LoadedAdapter, LoadedEncoder, Seen, attending, prepared
 from .references.prepare import Placed
 from .resident import ResidentModels
@@ -73,6 +73,7 @@ class EngineExecutor:
         self._index = scan(model_dirs)
         self._machine = probe(self._device) if machine is None else machine
         self._fitter = Fitter(self._machine, self._device)
+        self._detectors = Detectors(self._device)
         self._resident = ResidentModels(self._device, compiles, self._machine.room)
 
     def capabilities(self) -> Capabilities:
@@ -93,7 +94,7 @@ class EngineExecutor:
         hooks.check_cancelled()
         with _out_of_memory(job):
             if isinstance(job, ControlImagesJob):
-                return self._control_images(job, tensors)
+                return self._control_images(job, tensors, hooks)
             if isinstance(job, ProjectJob):
                 return self._project(job, tensors, hooks)
             return self._fitted(job, tensors, hooks)
@@ -115,21 +116,26 @@ class EngineExecutor:
 
         fit = self._fitter.fit(needed, job)
         lower = _nothing if job.memory == "off" else self._fitter.lower
-        return descend(fit, work, lower, self._resident.make_room, hooks)
+        return descend(fit, work, lower, self._make_room, hooks)
+
+    def _make_room(self) -> bool:
+        found = self._detectors.clear()
+        return self._resident.make_room() or found
 
     def _generate(
         self, job: GenerateJob, tensors: Mapping[Digest, AnyArray], hooks: JobHooks, needed: Needed, fit: Fit
     ) -> Output:
         timings = Timings()
+        with timings.stage("conditioning"):
+            pictures = self._pictures(job, tensors, hooks, job.width, job.height)
         with timings.stage("loading"):
             teller = self._teller(job, hooks)
             model, loaded, adapters = needed.load(self._resident, hooks, fit)
         with timings.stage("conditioning"):
-            images = _control_images(job.controls, job.view, tensors, job.width, job.height)
             whole = canvas_of(job, model)
             controls = [
                 ActiveControl(net, whole.filled(image), control.strength, control.start, control.end, control.kind)
-                for net, image, control in zip(loaded, images, job.controls, strict=True)
+                for net, image, control in zip(loaded, pictures.shown, job.controls, strict=True)
             ]
             frame = job.width, job.height
             seen = self._seen(job, model, adapters, tensors, hooks, fit, frame, whole.filled)
@@ -142,7 +148,7 @@ class EngineExecutor:
             with timings.stage("maps"):
                 maps, facts = maps_of_pictures(job, results, teller, hooks)
                 made |= maps
-        return Output(made, {**needed.provenance(), **self._circumstances(timings, model), **facts})
+        return Output(made, {**needed.provenance(), **pictures.facts, **self._circumstances(timings, model), **facts})
 
     def _texture(
         self, job: TextureJob, tensors: Mapping[Digest, AnyArray], hooks: JobHooks, needed: Needed, fit: Fit
@@ -190,10 +196,10 @@ class EngineExecutor:
                     {"upscaler": upscaler.name},
                 )
             if needed is not None and fit is not None:
+                pictures = self._pictures(job, tensors, hooks, width, height)
                 model, loaded, adapters = needed.load(self._resident, hooks, fit)
-                images = _of_their_own(job, tensors, width, height)
-                means = replace(means, model=model, controls=list(zip(loaded, images, strict=True)))
-                used |= needed.provenance()
+                means = replace(means, model=model, controls=list(zip(loaded, pictures.images, strict=True)))
+                used |= {**needed.provenance(), **pictures.facts}
                 whole = filling(width, height, model.multiple, job.tiling)
                 seen = self._seen(job, model, adapters, tensors, hooks, fit, (width, height), whole.filled)
         with attending(means.model, seen) if means.model is not None else nullcontext():
@@ -255,51 +261,36 @@ class EngineExecutor:
             self.look_for_models()
             return find(self._index)
 
-    def _control_images(self, job: ControlImagesJob, tensors: Mapping[Digest, AnyArray]) -> Output:
-        images = _control_images(job.controls, job.view, tensors, job.width, job.height)
-        return Output({f"control/{index}": image for index, image in enumerate(images)}, {})
+    def _control_images(self, job: ControlImagesJob, tensors: Mapping[Digest, AnyArray], hooks: JobHooks) -> Output:
+        pictures = self._pictures(job, tensors, hooks, job.width, job.height)
+        made = {f"control/{index}": image for index, image in enumerate(pictures.shown)}
+        return Output(made, pictures.facts)
+
+    def _pictures(
+        self,
+        job: GenerateJob | ControlImagesJob | UpscaleJob,
+        tensors: Mapping[Digest, AnyArray],
+        hooks: JobHooks,
+        width: int,
+        height: int,
+    ) -> ControlPictures:
+        """What the job's controls show. Made before anything is loaded that paints."""
+
+        def detect(control: Control, number: int, picture: AnyArray, size: tuple[int, int]) -> Detected:
+            entry = self._known(lambda index: index.detector(control, number))
+            return Detected(self._detectors.control(entry, number, picture, size, hooks), entry.name)
+
+        view = None if job.view is None else view_buffers(job.view, tensors)
+        if isinstance(job, UpscaleJob):  # which shows "tile" what there is to be enlarged, part by part
+            shown = Shown(tensors, detect, view, job.image, "job.image", ("tile",))
+        else:
+            shown = Shown(tensors, detect, view, job.init_image)
+        return control_pictures(job.controls, shown, width, height)
 
     def _project(self, job: ProjectJob, tensors: Mapping[Digest, AnyArray], hooks: JobHooks) -> Output:
         from ..texturing.project import run_project
 
         return run_project(job, tensors, self._device.torch_device, hooks, self._teller(job, hooks))
-
-
-def _control_images(
-    controls: tuple[Control, ...], view: View | None, tensors: Mapping[Digest, AnyArray], width: int, height: int
-) -> list[AnyArray]:
-    buffers = None if view is None else view_buffers(view, tensors)
-    return [_control_image(c, i, buffers, tensors, width, height) for i, c in enumerate(controls)]
-
-
-def _of_their_own(
-    job: UpscaleJob, tensors: Mapping[Digest, AnyArray], width: int, height: int
-) -> list[AnyArray | None]:
-    """Control images, but for "tile", which is shown what there is to be enlarged."""
-    buffers = None if job.view is None else view_buffers(job.view, tensors)
-    return [
-        None if c.kind == "tile" and c.image is None else _control_image(c, i, buffers, tensors, width, height)
-        for i, c in enumerate(job.controls)
-    ]
-
-
-def _control_image(
-    control: Control,
-    position: int,
-    buffers: ViewBuffers | None,
-    tensors: Mapping[Digest, AnyArray],
-    width: int,
-    height: int,
-) -> AnyArray:
-    if control.image is not None:
-        return image_array(tensors[control.image], width, height, f"job.controls[{position}].image")
-    if buffers is None:
-        raise ScumbleError(
-            ErrorCode.INVALID_FIELD,
-            "this control has no image, and the job has no view to derive it from",
-            field=f"job.controls[{position}].image",
-        )
-    return control_image(control, buffers, width, height)
 
 
 def _paints(job: UpscaleJob) -> bool:

@@ -8,17 +8,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from scumble_shared.camera import Camera
+from scumble_shared.detectors import PICTURE_KINDS
 from scumble_shared.errors import ErrorCode, Remedy, ScumbleError
-from scumble_shared.job import Control, TextureJob
+from scumble_shared.job import Control, Pose, TextureJob
 from scumble_shared.placement import words_of
 from scumble_shared.tensor import AnyArray, Digest
 
+from ..texturing.base import Base
 from ..texturing.mesh import Mesh, load_meshes, no_area
 from ..texturing.raster import rasterise
 from ..texturing.render import Visible, render_view
 from ..texturing.views import automatic_views, coverage, further_views
 from .conditioning import ViewBuffers, control_image
+from .control_pictures import unseen_pose
 from .pixels import rounded_up
+from .texture_base import base_colors
 
 __all__ = ["WorkView", "control_images", "paintable_meshes", "work_views"]
 
@@ -110,21 +114,37 @@ def _locked(tensors: Mapping[Digest, AnyArray], digest: Digest | None, position:
 # --- what ControlNets are shown ---------------------------------------------------------------------
 
 
-def control_images(controls: Sequence[Control], meshes: Sequence[Mesh], views: Sequence[WorkView]) -> list[AnyArray]:
-    """Per control a picture for each view, uint8 V x H x W x 3. Depth has one range over all views."""
+def control_images(
+    controls: Sequence[Control],
+    meshes: Sequence[Mesh],
+    views: Sequence[WorkView],
+    poses: Sequence[Pose] = (),
+    bases: Sequence[Base | None] = (),
+) -> list[AnyArray]:
+    """Per control a picture for each view, uint8 V x H x W x 3. Depth has one range over all views.
+
+    poses: of people. bases: what is painted already, of each mesh. Raises ScumbleError INVALID_FIELD where a control
+    needs colours and nothing is painted, SCENE if no view sees anybody's pose.
+    """
     if not controls:
         return []
     buffers = [_buffers(meshes, view.camera) for view in views]
     hits = [depth[np.isfinite(depth)] for depth in (view.depth for view in buffers) if depth is not None]
     depths = np.concatenate(hits)
     near, far = (float(depths.min()), float(depths.max())) if depths.size else (None, None)
+    if any(control.kind in PICTURE_KINDS for control in controls) and any(base is not None for base in bases):
+        colors = base_colors(meshes, bases, [view.camera for view in views])
+        buffers = [replace(view, color=color) for view, color in zip(buffers, colors, strict=True)]
+    buffers = [replace(view, poses=tuple(poses)) for view in buffers]
     images = []
-    for control in controls:
+    for number, control in enumerate(controls):
         near_wanted = near if control.near is None else control.near
         far_wanted = far if control.far is None else control.far
         ranged = replace(control, near=near_wanted, far=far_wanted)
         pictures = [control_image(ranged, view, view.camera.width, view.camera.height) for view in buffers]
         images.append(np.stack(pictures))
+        if control.kind == "openpose" and not images[-1].any():
+            raise unseen_pose(number)
     return images
 
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from scumble_shared.control_names import kinds_named
+from scumble_shared.detectors import BUILT_IN_DETECTED, BUILT_IN_DETECTOR
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
 from scumble_shared.job import CONTROL_KINDS, SAMPLERS, Control
-from scumble_shared.messages import Capabilities, ControlNetInfo, LoraInfo, ModelInfo
+from scumble_shared.messages import Capabilities, ControlNetInfo, DetectorInfo, LoraInfo, ModelInfo
 
 __all__ = ["TASKS", "Listing", "Named", "named"]
 
@@ -55,6 +56,7 @@ class Listing:
                 ControlNetInfo(net.id, net.name, family, kinds_of(net.name) or CONTROL_KINDS)
                 for net in self.controlnets
             ),
+            detectors=(DetectorInfo(BUILT_IN_DETECTOR, "Built-in", BUILT_IN_DETECTED),),
             loras=tuple(LoraInfo(lora.id, lora.name, family) for lora in self.loras),
         )
 

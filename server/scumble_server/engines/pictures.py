@@ -11,6 +11,7 @@ from PIL import Image
 from scumble_shared.errors import ErrorCode, ScumbleError
 from scumble_shared.job import Control, ControlImagesJob, GenerateJob
 from scumble_shared.tensor import AnyArray, Digest
+from scumble_shared.validate_controls import no_detector
 
 __all__ = ["Canvas", "control_pictures", "decoded", "encoded", "pasted", "start_pictures"]
 
@@ -69,20 +70,16 @@ def decoded(data: bytes) -> AnyArray:
 
 def control_pictures(job: GenerateJob | ControlImagesJob, tensors: Mapping[Digest, AnyArray]) -> list[AnyArray]:
     """What each of the job's controls shows its ControlNet, uint8 height x width x 3: drawn as for our own engine."""
-    from ..engine.conditioning import control_image, view_buffers
-    from ..engine.pixels import image_array
+    from ..engine.conditioning import view_buffers
+    from ..engine.control_pictures import Detected, Shown
+    from ..engine.control_pictures import control_pictures as drawn
 
-    buffers = None if job.view is None else view_buffers(job.view, tensors)
-    drawn = []
-    for index, control in enumerate(job.controls):
-        if control.image is not None:
-            picture = image_array(tensors[control.image], job.width, job.height, f"job.controls[{index}].image")
-        elif buffers is None:
-            raise _no_picture(control, index)
-        else:
-            picture = control_image(control, buffers, job.width, job.height)
-        drawn.append(picture)
-    return drawn
+    def nobody(control: Control, number: int, picture: AnyArray, size: tuple[int, int]) -> Detected:
+        """What looks at pictures with models belongs to our own engine."""
+        raise no_detector(control.kind, f"job.controls[{number}]")
+
+    view = None if job.view is None else view_buffers(job.view, tensors)
+    return drawn(job.controls, Shown(tensors, nobody, view, job.init_image), job.width, job.height).shown
 
 
 def start_pictures(job: GenerateJob, tensors: Mapping[Digest, AnyArray]) -> tuple[AnyArray | None, AnyArray | None]:
@@ -100,8 +97,3 @@ def pasted(picture: AnyArray, start: AnyArray, mask: AnyArray) -> AnyArray:
     from ..engine.pixels import paste
 
     return paste(picture, start, mask)
-
-
-def _no_picture(control: Control, index: int) -> ScumbleError:
-    message = f"the {control.kind} control has no image, and the job has no view to derive it from"
-    return ScumbleError(ErrorCode.INVALID_FIELD, message, field=f"job.controls[{index}].image")

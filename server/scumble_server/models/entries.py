@@ -9,6 +9,7 @@ from pathlib import Path
 __all__ = [
     "AdapterEntry",
     "ControlNetEntry",
+    "DetectorEntry",
     "EncoderEntry",
     "EstimatorEntry",
     "LoraEntry",
@@ -119,6 +120,16 @@ class EstimatorEntry:
     id: str
     name: str
     maps: tuple[str, ...]
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorEntry:
+    """A folder of transformers or diffusers that makes control images of a picture. kind: of control."""
+
+    id: str
+    name: str
+    kind: str
     path: Path
 
 

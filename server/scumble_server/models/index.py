@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scumble_shared.detectors import AUTO_DETECTOR, BUILT_IN_DETECTED, BUILT_IN_DETECTOR
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
-from scumble_shared.job import BUILT_IN_ESTIMATOR, CONTROL_KINDS, MAPS, SAMPLERS
+from scumble_shared.job import BUILT_IN_ESTIMATOR, CONTROL_KINDS, MAPS, SAMPLERS, Control
 from scumble_shared.messages import (
     AdapterInfo,
     Capabilities,
     ControlNetInfo,
+    DetectorInfo,
     LoraInfo,
     MapEstimatorInfo,
     ModelInfo,
     UnusableModel,
     UpscalerInfo,
 )
+from scumble_shared.validate_controls import no_detector
 
 from .entries import (
     AdapterEntry,
     ControlNetEntry,
+    DetectorEntry,
     EncoderEntry,
     EstimatorEntry,
     LoraEntry,
@@ -52,6 +56,7 @@ class ModelIndex:
     loras: tuple[LoraEntry, ...] = ()
     adapters: tuple[AdapterEntry, ...] = ()
     encoders: tuple[EncoderEntry, ...] = ()
+    detectors: tuple[DetectorEntry, ...] = ()
 
     def capabilities(self, device: str) -> Capabilities:
         """What clients are told. device: how the worker's device is called, "" while it isn't known."""
@@ -66,6 +71,10 @@ class ModelIndex:
             map_estimators=(
                 MapEstimatorInfo(BUILT_IN_ESTIMATOR, "Built-in", MAPS),
                 *(MapEstimatorInfo(entry.id, entry.name, entry.maps) for entry in self.estimators),
+            ),
+            detectors=(
+                DetectorInfo(BUILT_IN_DETECTOR, "Built-in", BUILT_IN_DETECTED),
+                *(DetectorInfo(entry.id, entry.name, (entry.kind,)) for entry in self.detectors),
             ),
             loras=tuple(_lora_info(entry) for entry in self.loras),
             adapters=tuple(AdapterInfo(entry.id, entry.name, entry.family) for entry in self._by_use()),
@@ -165,6 +174,25 @@ class ModelIndex:
                 return entry
         remedy = Remedy("Use the built-in estimator")
         raise self._no_such(estimator_id, "estimator of maps", "job.map_estimator", remedy)
+
+    def detector(self, control: Control, position: int) -> DetectorEntry:
+        """What makes the control image of control number ``position``, which isn't the built-in one's.
+
+        Raises ScumbleError MODEL_MISSING, MODEL_INVALID or MODEL_MISMATCH.
+        """
+        path = f"job.controls[{position}]"
+        able = [entry for entry in self.detectors if entry.kind == control.kind]
+        found = next((entry for entry in able if control.detector in (AUTO_DETECTOR, entry.id)), None)
+        if found is not None:
+            return found
+        if control.detector in (AUTO_DETECTOR, BUILT_IN_DETECTOR):
+            raise no_detector(control.kind, path)
+        remedy, field = Remedy("Let it be chosen"), f"{path}.detector"
+        other = next((entry for entry in self.detectors if entry.id == control.detector), None)
+        if other is None:
+            raise self._no_such(control.detector, "detector", field, remedy)
+        message = f"{other.name} makes {other.kind} controls, not {control.kind}"
+        raise ScumbleError(ErrorCode.MODEL_MISMATCH, message, field=field, remedy=remedy)
 
     def _info(self, model: ModelEntry) -> ModelInfo:
         return ModelInfo(

@@ -13,6 +13,7 @@ from scumble_shared.errors import ErrorCode, Remedy, ScumbleError
 
 from .adapters import is_encoder_folder
 from .detect import detect
+from .detectors import is_detector_folder, read_detector_folder
 from .folders import is_controlnet_folder, is_model_folder, read_controlnet_folder, read_model_folder
 from .library import Library, LibraryFile, LibraryRecord, sha256_of
 from .library_names import check_file, check_id, id_from
@@ -88,6 +89,9 @@ def describe(path: Path) -> tuple[str, str]:
         if path.is_dir():
             if is_encoder_folder(path):
                 return "encoder", ""
+            if is_detector_folder(path):
+                read_detector_folder(path)
+                return "detector", ""
             reads = ((is_model_folder, read_model_folder), (is_controlnet_folder, read_controlnet_folder))
             weights = next((read(path) for applies, read in reads if applies(path)), None)
             return (weights.role, weights.family) if weights else ("other", "")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .adapters import is_encoder_folder
+from .detectors import is_detector_folder
 from .folders import is_controlnet_folder, is_model_folder
 
 __all__ = ["COMFYUI", "HUGGING_FACE", "WEBUI", "Root", "likely_places", "program_of", "roots_of"]
@@ -102,7 +103,7 @@ def _snapshot(repository: Path) -> Iterator[Root]:
     commit = next((path for path in commits if path.name == main), commits[0] if commits else None)
     if commit is None:
         return
-    if is_model_folder(commit) or is_controlnet_folder(commit) or is_encoder_folder(commit):
+    if any(is_one(commit) for is_one in (is_model_folder, is_controlnet_folder, is_encoder_folder, is_detector_folder)):
         yield Root(commit, name)
         return
     yield from (Root(commit / folder) for folder in ADAPTER_FOLDERS if (commit / folder).is_dir())

@@ -16,9 +16,11 @@ from scumble_shared.runtime import models_dir
 from .adapters import is_encoder_folder, read_encoder_folder, with_encoders
 from .builtin import SEEDED_MANIFEST, builtin_folder
 from .detect import Weights, detect
+from .detectors import is_detector_folder, read_detector_folder
 from .entries import (
     AdapterEntry,
     ControlNetEntry,
+    DetectorEntry,
     EncoderEntry,
     EstimatorEntry,
     LoraEntry,
@@ -89,6 +91,7 @@ class _Collector:
         self.loras: list[LoraEntry] = []
         self.adapters: list[AdapterEntry] = []
         self.encoders: list[EncoderEntry] = []
+        self.detectors: list[DetectorEntry] = []
         self._parts: list[ModelEntry] = []  # single files that lack something
         self._preview_vaes: dict[str, Path] = {}
         self._ids = {DEFAULT_MODEL}
@@ -114,6 +117,7 @@ class _Collector:
             tuple(self.loras),
             tuple(with_encoders(self.adapters, self.encoders)),
             tuple(self.encoders),
+            tuple(self.detectors),
         )
 
     def add_builtin(self, folder: Path) -> None:
@@ -136,6 +140,10 @@ class _Collector:
                 manifest = parse_manifest(read_json(path / MANIFEST_NAME))
                 maps = read_estimator_folder(path)
                 self.estimators.append(EstimatorEntry(entry_id, manifest.name or name, maps, path))
+                return
+            if is_detector_folder(path):
+                manifest, kind = parse_manifest(read_json(path / MANIFEST_NAME)), read_detector_folder(path)
+                self.detectors.append(DetectorEntry(entry_id, manifest.name or name, kind, path))
                 return
             if is_preview_folder(path):
                 self._preview_vaes[read_preview_folder(path)] = path
@@ -202,7 +210,7 @@ def _candidates(folder: Path, depth: int) -> Iterator[Path]:
 
 def _is_one(folder: Path) -> bool:
     """Whether it is a model as a whole."""
-    kinds = (is_model_folder, is_controlnet_folder, is_preview_folder, is_encoder_folder)
+    kinds = (is_model_folder, is_controlnet_folder, is_preview_folder, is_encoder_folder, is_detector_folder)
     return any(is_kind(folder) for is_kind in kinds)
 
 

@@ -24,8 +24,8 @@ from .transfer_http import Network
 __all__ = ["Shelf", "can_run"]
 
 PAINT = ("checkpoint", "controlnet", "lora", "adapter")
-ENCODER = "encoder"
-"""Of images: goes with adapters of any family."""
+ANY_FAMILY = ("encoder", "detector")
+"""Image encoders go with adapters, detectors with ControlNets of any family."""
 
 KIND_OF_GROUP = {
     "models": "checkpoint",
@@ -35,6 +35,7 @@ KIND_OF_GROUP = {
     "loras": "lora",
     "adapters": "adapter",
     "encoders": "encoder",
+    "detectors": "detector",
 }
 """Group of the index -> kind of what is in it."""
 
@@ -44,7 +45,7 @@ KEPT = ("lora", "vae")
 
 def can_run(kind: str, family: str) -> bool:
     """Whether this version has a use for models of this kind and family."""
-    return kind == ENCODER or (kind in PAINT and runs_like(family))
+    return kind in ANY_FAMILY or (kind in PAINT and runs_like(family))
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,7 @@ BUILT_IN: Mapping[str, Callable[[AnyArray], AnyArray]] = {
 
 
 def _scale(picture: AnyArray) -> float:
-    return min(picture.shape[:2]) / SIDE
+    return float(min(picture.shape[:2])) / SIDE
 
 
 def _blurred(values: FloatArray, width: float) -> FloatArray:
