@@ -164,6 +164,7 @@ def _refined(
 
 
 def _painting(work: _Work, loaded: Loaded, views: Sequence[WorkView], hooks: JobHooks) -> Painting:
+    """With what ControlNets are shown of the views."""
     with work.timings.stage("conditioning"):
         hooks.check_cancelled()
         hooks.progress("conditioning", fraction=0.0)
@@ -173,6 +174,7 @@ def _painting(work: _Work, loaded: Loaded, views: Sequence[WorkView], hooks: Job
             for net, image, control in zip(loaded.controlnets, images, work.job.controls, strict=True)
         ]
     hooks.check_cancelled()
+    return Painting(work.job, loaded.model, work.meshes, views, controls, hooks)
 
 
 def _fused(work: _Work, pictures: Mapping[int, AnyArray], turn: Share) -> tuple[list[ViewImage], list[Finished]]:
