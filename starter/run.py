@@ -34,6 +34,7 @@ class Stage:
     batch: int
     crop: int
     learning_rate: float
+    painted: float = 0.0
 
 
 PARTS = {
@@ -43,7 +44,7 @@ PARTS = {
         Stage("diffusion", 6.6, 19.0, 256, 128, 8e-4),
     ),
     2: (Stage("diffusion", 8.4, 19.0, 96, 256, 8e-4),),
-    3: (Stage("diffusion", 4.0, 19.0, 96, 256, 8e-4), Stage("decoder", 4.0, 5.2, 48, 128, 8e-4)),
+    3: (Stage("diffusion", 4.0, 19.0, 96, 256, 8e-4), Stage("decoder", 4.0, 5.2, 48, 128, 8e-4, painted=0.5)),
 }
 
 
@@ -64,6 +65,7 @@ def main() -> None:
             "size": a.size, "minutes": stage.minutes * a.time, "total": stage.total * a.time,
             "batch": max(4, round(stage.batch * a.batch)), "crop": stage.crop, "resolution": a.resolution,
             "learning-rate": stage.learning_rate, "seed": 1000000 * a.part,
+            "painted": stage.painted,
         }  # fmt: skip
         if a.captured is not None:
             options["captured"] = a.captured

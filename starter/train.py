@@ -3,9 +3,11 @@
     python starter/train.py words WORK --size cpu --minutes 4
     python starter/train.py diffusion WORK --size cpu --minutes 60 --shards SHARDS
     python starter/train.py decoder WORK --size cpu --minutes 10 --shards SHARDS
+    python starter/train.py decoder WORK --size cpu --minutes 10 --shards SHARDS --painted 0.5
 
 Stages: ``words`` the text encoder by itself; ``diffusion`` UNet and both ControlNets together; ``decoder`` the
-autoencoder's second half (its first is set, see autoencoder.py). Without --shards every sample is made fresh on the
+autoencoder's second half (its first is set, see autoencoder.py), with --painted from latents as the trained networks
+paint them, too. Without --shards every sample is made fresh on the
 device, which is what a GPU is for. A stage that is started again resumes; the learning rate falls over --total
 minutes, all runs together.
 """
@@ -36,6 +38,7 @@ from model import (
     build_vae,
     scheduler,
 )
+from painted import Repainter
 from prerender import read_captions, read_shard
 from torch import Tensor, nn
 from trainer import Run, Trainer, averaged, compiled
@@ -112,10 +115,14 @@ def train_decoder(run: Run) -> None:
     vae = build_vae(SIZES[run.size]).to(device, memory_format=torch.channels_last)
     trainer = Trainer(run, "decoder", {"decoder": vae.decoder})
     decode, source = compiled(vae.decode, device), batches(run)
+    repainter = Repainter(run) if run.painted > 0.0 else None
 
     def loss_of() -> Tensor:
-        image = next(source).image.contiguous(memory_format=torch.channels_last)
+        batch = next(source)
+        image = batch.image.contiguous(memory_format=torch.channels_last)
         latent = pixels_to_latents(image)
+        if repainter is not None and torch.rand(()) < run.painted:
+            latent = repainter.paint(latent, batch.captions, {"depth": batch.depth, "normal": batch.normal})
         latent = latent + MADE_LATENT_NOISE * torch.rand(len(latent), 1, 1, 1, device=device) * torch.randn_like(latent)
         return picture_loss(decode(latent).sample.float(), image)
 
@@ -207,6 +214,7 @@ def main() -> None:
     parser.add_argument("--shards", type=Path)
     parser.add_argument("--captured", type=Path, help="folder of views that capture.py made")
     parser.add_argument("--captured-share", type=float, default=0.35, help="of samples made afresh")
+    parser.add_argument("--painted", type=float, default=0.0, help="share of batches that the networks paint again")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
     a = parser.parse_args()
@@ -214,7 +222,7 @@ def main() -> None:
     total = a.minutes if a.total is None else a.total
     run = Run(
         a.work, a.size, a.minutes, total, a.batch, a.resolution, min(a.crop, a.resolution), a.learning_rate, a.shards,
-        a.device, seed=a.seed, captured=a.captured, captured_share=a.captured_share,
+        a.device, seed=a.seed, captured=a.captured, captured_share=a.captured_share, painted=a.painted,
     )  # fmt: skip
     {"words": train_words, "diffusion": train_diffusion, "decoder": train_decoder}[a.stage](run)
 

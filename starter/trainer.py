@@ -24,7 +24,7 @@ class Run:
     """What one invocation is asked to do. work: folder of all state. total: minutes over which the learning rate
     falls, all runs together. resolution: of samples, pixels; crop: of the window of them that is trained on.
     save_every: minutes between checkpoints. captured: folder of captured views, which take captured_share of each
-    batch that is made afresh."""
+    batch that is made afresh. painted: share of a decoder's batches whose latents are painted again (painted.py)."""
 
     work: Path
     size: str
@@ -40,6 +40,7 @@ class Run:
     seed: int = 0
     captured: Path | None = None
     captured_share: float = 0.0
+    painted: float = 0.0
 
 
 class Trainer:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +17,11 @@ from captured import Captured
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from evaluate import HELD_OUT, Bench, geometry, table
 from judges import PICTURE, trained_judge
-from model import SIZES, build_tokenizer, build_vae
+from model import CONTROLS, SIZES, build_tokenizer, build_vae, scheduler
+from painted import COVERED, Repainter
 from safetensors.torch import load_file
 from sample import Painter
+from trainer import Run
 from transformers import CLIPTextModel, CLIPTokenizer
 
 CPU = torch.device("cpu")
@@ -40,6 +44,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     script("train.py", "diffusion", work, *TINY, "--minutes", "0.03", "--crop", "32")
     assert json.loads((root / "work" / "diffusion" / "state.json").read_text())["step"] > steps
     script("train.py", "decoder", work, *TINY, "--minutes", "0.02")
+    script("train.py", "decoder", work, *TINY, "--minutes", "0.02", "--painted", "1")
     script("export.py", work, str(root / "model"), "--size", "tiny")
     script("judges.py", work, "--minutes", "0.05")
     return root
@@ -110,6 +115,24 @@ def test_an_untrained_stage_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(FileNotFoundError, match="'decoder'"):
         averaged(tmp_path, "decoder", "decoder", torch.device("cpu"))
+
+
+def test_painting_again_follows_the_schedule(trained: Path) -> None:
+    """With a network that never says anything, each step turns picture and noise by the angle between two steps."""
+    repainter = Repainter(Run(trained / "work", "tiny", 1.0, 1.0, 2, 64, 64, 1e-3))
+    torch.nn.init.zeros_(repainter._unet.conv_out.weight)
+    torch.nn.init.zeros_(repainter._unet.conv_out.bias)
+    latent, hints = torch.randn(2, 6, 8, 8), {kind: torch.rand(2, 3, 64, 64) for kind in CONTROLS}
+    torch.manual_seed(3)
+    found = repainter.paint(latent, ["gold", "moss"], hints)
+    torch.manual_seed(3)
+    first = COVERED[0] + (COVERED[1] - COVERED[0]) * float(torch.rand(()))
+    alphas = scheduler().alphas_cumprod
+    times = [int(first * share * 999) for share in (1.0, 2 / 3, 1 / 3)]
+    angles = [float(alphas[time].sqrt().acos()) for time in times] + [0.0]
+    begun = math.cos(angles[0]) * latent + math.sin(angles[0]) * torch.randn_like(latent)
+    turned = math.prod(math.cos(a - b) for a, b in itertools.pairwise(angles))
+    torch.testing.assert_close(found, turned * begun, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("size", ["tiny", "cpu", "gpu"])
