@@ -20,10 +20,10 @@ from .denoise import FLOW, AtOnce, Text, denoise
 from .extensions.controls import ActiveControl, Controls
 from .extensions.preview import Preview
 from .family import LoadedModel
-from .fast.engage import engage
 from .fast.sampler import TabledSampler
 from .latents import decode, generators_for
 from .pixels import image_array, mask_array, paste
+from .regions import engaged, regions_of_picture, texts_for
 from .samplers import make_scheduler
 from .seamless import seamless
 from .surface_noise import SurfaceNoise
@@ -91,20 +91,22 @@ def _generate(
         return [original] * job.batch_size
     with timings.stage("encoding"):
         hooks.progress("encoding", fraction=0.0)
-        text = text_of(job, model)
+        regional = regions_of_picture(job, tensors, whole.filled)
+        text = texts_for(lambda prompts: texts_of(job, model, prompts), model, [job.prompt], regional, whole.latents)
         scheduler, timesteps = schedule(job, model, 1.0 if original is None else job.denoising_strength, whole.latents)
         filled = None if original is None else whole.filled(original)
         filled_mask = None if mask is None else whole.filled(mask)
         generators = generators_for(job.seed, job.batch_size)
         beginning = Beginning(model, scheduler, timesteps, generators, _anchor(job, model, tensors))
         latents, inpainting = beginning.latents(whole.size, filled, filled_mask, job.denoising_strength)
-        way = engage(model, Controls(controls), timesteps, job.quality)
+        shown = Controls(controls)
+    few = AtOnce(model.room.at_once) if model.room.at_once else None
+    with engaged(model, shown, timesteps, regional, whole.latents, job.quality) as way:
         extensions = [*inpainting, *way.extensions, Preview(model, hooks, ENCODED, DENOISED)]
-    with timings.stage("denoising"):
-        few = AtOnce(model.room.at_once) if model.room.at_once else None
-        latents = denoise(
-            way.network, scheduler, timesteps, latents, text, beginning.generators, extensions, hooks, few
-        )
+        with timings.stage("denoising"):
+            latents = denoise(
+                way.network, scheduler, timesteps, latents, text, beginning.generators, extensions, hooks, few
+            )
     hooks.check_cancelled()
     with timings.stage("decoding"):
         hooks.progress("decoding", fraction=DENOISED)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from scumble_shared.errors import ErrorCode, ScumbleError
-from scumble_shared.job import TEXTURE_METHODS, TextureJob
+from scumble_shared.job import TEXTURE_METHODS, Label, TextureJob
 from scumble_shared.schema import encode as to_json
 from scumble_shared.tensor import AnyArray, Digest
 
@@ -22,6 +22,7 @@ from .family import LoadedControlNet, LoadedModel
 from .generate import Timings
 from .pixels import eight_bits
 from .progress import Share, shares
+from .regions import regions_of_views
 from .texture_fuse import Finished, fused, view_image, written
 from .texture_generate import Painting, paint_synchronised
 from .texture_refine import larger, rendered, repainted
@@ -164,17 +165,20 @@ def _refined(
 
 
 def _painting(work: _Work, loaded: Loaded, views: Sequence[WorkView], hooks: JobHooks) -> Painting:
-    """With what ControlNets are shown of the views."""
+    """With what ControlNets are shown of the views, and where the regions are in them."""
     with work.timings.stage("conditioning"):
         hooks.check_cancelled()
         hooks.progress("conditioning", fraction=0.0)
-        images = control_images(work.job.controls, work.meshes, views, work.job.poses, work.bases)
+        labels = [Label(mesh.object_id, mesh.kind) for mesh in work.job.meshes if mesh.kind]
+        images = control_images(work.job.controls, work.meshes, views, work.job.poses, work.bases, labels)
         controls = [
             ActiveControl(net, image, control.strength, control.start, control.end, control.kind)
             for net, image, control in zip(loaded.controlnets, images, work.job.controls, strict=True)
         ]
+        words = [view.words if work.job.view_words else "" for view in views]
+        regional = regions_of_views(work.job, work.meshes, [view.camera for view in views], words)
     hooks.check_cancelled()
-    return Painting(work.job, loaded.model, work.meshes, views, controls, hooks)
+    return Painting(work.job, loaded.model, work.meshes, views, controls, hooks, regional)
 
 
 def _fused(work: _Work, pictures: Mapping[int, AnyArray], turn: Share) -> tuple[list[ViewImage], list[Finished]]:

@@ -14,16 +14,16 @@ from scumble_shared.tensor import AnyArray
 from ..service import JobHooks
 from ..texturing.mesh import Mesh
 from ..texturing.sync import SyncPlan, SyncSchedule, plan_sync
-from .denoise import AtOnce, Extension, denoise
+from .denoise import AtOnce, Extension, Text, denoise
 from .extensions.controls import ActiveControl, Controls
 from .extensions.inpaint import ShowMasked
 from .extensions.shared_attention import SharedAttention, neighbours, shared_attention
 from .extensions.synchronise import Contact, Synchronise
 from .family import LoadedModel
-from .fast.engage import engage
 from .generate import schedule, texts_of
 from .latents import decode, draw, encode, generators_for, moments
 from .pixels import image_array, to_unit_range
+from .regions import Regional, engaged, texts_for
 from .texture_views import WorkView
 
 __all__ = [
@@ -51,7 +51,7 @@ CPU_LATENTS = 4 * 64 * 64
 
 @dataclass(frozen=True, slots=True)
 class Painting:
-    """What generating needs. controls: with a picture for each view."""
+    """What generating needs. controls: with a picture for each view. regional: with masks for each view."""
 
     job: TextureJob
     model: LoadedModel
@@ -59,6 +59,7 @@ class Painting:
     views: Sequence[WorkView]
     controls: Sequence[ActiveControl]
     hooks: JobHooks
+    regional: Regional | None = None
 
     @property
     def free(self) -> list[int]:
@@ -82,7 +83,24 @@ class Painting:
     def part(self, views: Sequence[int], hooks: JobHooks) -> Painting:
         """Some of the views alone."""
         controls = [replace(control, image=control.image[list(views)]) for control in self.controls]
-        return replace(self, views=[self.views[index] for index in views], controls=controls, hooks=hooks)
+        return replace(
+            self,
+            views=[self.views[index] for index in views],
+            controls=controls,
+            hooks=hooks,
+            regional=self.regional_of(views),
+        )
+
+    def regional_of(self, views: Sequence[int]) -> Regional | None:
+        """What some of the views see of the regions."""
+        return None if self.regional is None else self.regional.part(views)
+
+    def text(self, views: Sequence[int], regional: Regional | None) -> Text:
+        """What the network is told of some of the views. regional: of these."""
+        prompts = [self.views[index].prompt for index in views]
+        return texts_for(
+            lambda texts: texts_of(self.job, self.model, texts), self.model, prompts, regional, self.latent_size
+        )
 
     def controls_of(self, views: Sequence[int]) -> Controls:
         return Controls([replace(control, image=control.image[list(views)]) for control in self.controls])
@@ -142,18 +160,23 @@ def denoised_together(
     scheduler, timesteps = scheduled
     own = [generators[index] for index in free]
     sharing = SharedAttention(neighbours([painting.views[index].camera for index in free], _front(painting)))
-    way = engage(model, painting.controls_of(free), timesteps, job.quality, sharing.variant)
-    extensions = [*painting.unguided_inpainting(own), *way.extensions]
+    before = painting.unguided_inpainting(own)
+    after: list[Extension] = []
     if job.sync_end > 0.0:
         agreeing = SyncSchedule(until=job.sync_end)
-        extensions += [sharing, Synchronise(plan, agreeing, free, known.to(plan.target.device))]
-    extensions.append(Contact(model, hooks, (ENCODED, GENERATED), free, known))
+        after += [sharing, Synchronise(plan, agreeing, free, known.to(plan.target.device))]
+    after.append(Contact(model, hooks, (ENCODED, GENERATED), free, known))
     at_once = AtOnce(min(model.room.at_once or len(free), len(free)))
     if not model.device.is_gpu:
         rows, columns = painting.latent_size
         at_once.images = max(1, min(at_once.images, CPU_LATENTS // (rows * columns)))
-    text = texts_of(job, model, [painting.views[index].prompt for index in free])
-    with shared_attention(model.network.module, sharing):
+    regional = painting.regional_of(free)
+    text, controls = painting.text(free, regional), painting.controls_of(free)
+    with (
+        engaged(model, controls, timesteps, regional, painting.latent_size, job.quality, sharing.variant) as way,
+        shared_attention(model.network.module, sharing),
+    ):
+        extensions = [*before, *way.extensions, *after]
         clean = denoise(way.network, scheduler, timesteps, latents, text, own, extensions, hooks, at_once)
     return clean, {"views_at_once": at_once.images}
 

@@ -21,10 +21,10 @@ from .conditioning import to_bytes
 from .denoise import Extension, Step, denoise
 from .extensions.inpaint import ShowMasked
 from .extensions.synchronise import Contact
-from .fast.engage import engage
-from .generate import schedule, texts_of
+from .generate import schedule
 from .latents import decode, encode, moments
 from .pixels import image_array, paste, to_unit_range
+from .regions import engaged
 from .texture_generate import ENCODED, GENERATED, Painting, beginning, sync_plan
 
 __all__ = ["paint_sequentially"]
@@ -113,17 +113,19 @@ def _denoised(
     elif bool((until > 0.0).any()):
         known = moments(model, shown.picture)[0]
         extensions.append(Release(scheduler, timesteps, until, known, noise))
-    way = engage(model, painting.controls_of([index]), timesteps, job.quality)
-    return denoise(
-        way.network,
-        scheduler,
-        timesteps,
-        noise * scheduler.init_noise_sigma,
-        texts_of(job, model, [painting.views[index].prompt]),
-        [generator],
-        [*extensions, *way.extensions, contact],
-        painting.hooks,
-    )
+    regional = painting.regional_of([index])
+    text, controls = painting.text([index], regional), painting.controls_of([index])
+    with engaged(model, controls, timesteps, regional, painting.latent_size, job.quality) as way:
+        return denoise(
+            way.network,
+            scheduler,
+            timesteps,
+            noise * scheduler.init_noise_sigma,
+            text,
+            [generator],
+            [*extensions, *way.extensions, contact],
+            painting.hooks,
+        )
 
 
 def _pasted(image: AnyArray, shown: _Shown, radius: int) -> AnyArray:

@@ -10,7 +10,7 @@ import torch
 from scumble_shared.camera import Camera
 from scumble_shared.detectors import PICTURE_KINDS
 from scumble_shared.errors import ErrorCode, Remedy, ScumbleError
-from scumble_shared.job import Control, Pose, TextureJob
+from scumble_shared.job import Control, Label, Pose, TextureJob
 from scumble_shared.placement import words_of
 from scumble_shared.tensor import AnyArray, Digest
 
@@ -120,11 +120,12 @@ def control_images(
     views: Sequence[WorkView],
     poses: Sequence[Pose] = (),
     bases: Sequence[Base | None] = (),
+    labels: Sequence[Label] = (),
 ) -> list[AnyArray]:
     """Per control a picture for each view, uint8 V x H x W x 3. Depth has one range over all views.
 
-    poses: of people. bases: what is painted already, of each mesh. Raises ScumbleError INVALID_FIELD where a control
-    needs colours and nothing is painted, SCENE if no view sees anybody's pose.
+    poses: of people. bases: what is painted already, of each mesh. labels: what meshes are. Raises ScumbleError
+    INVALID_FIELD where a control needs colours and nothing is painted, SCENE if no view sees anybody's pose.
     """
     if not controls:
         return []
@@ -135,7 +136,7 @@ def control_images(
     if any(control.kind in PICTURE_KINDS for control in controls) and any(base is not None for base in bases):
         colors = base_colors(meshes, bases, [view.camera for view in views])
         buffers = [replace(view, color=color) for view, color in zip(buffers, colors, strict=True)]
-    buffers = [replace(view, poses=tuple(poses)) for view in buffers]
+    buffers = [replace(view, poses=tuple(poses), labels=tuple(labels)) for view in buffers]
     images = []
     for number, control in enumerate(controls):
         near_wanted = near if control.near is None else control.near

@@ -91,6 +91,7 @@ class ForeignExecutor:
             ("noise_anchor", job.noise_anchor != "screen"),
             ("tiling", bool(job.tiling)),
             ("maps", bool(job.maps)),
+            ("regions", bool(job.regions)),
         ):
             if asked:
                 message = f"{self._painter.name} can't be asked for {name.replace('_', ' ')}"

@@ -32,6 +32,7 @@ TITLES = {
         "noise on the surface",
         "drafts of live mode",
         "seamless pictures",
+        "prompts of objects (regions)",
     ),
     "Controls": (
         "text-to-image + ControlNet",

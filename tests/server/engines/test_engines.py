@@ -16,7 +16,7 @@ from scumble_server.health.finding import Level
 from scumble_server.service import JobCancelled
 from scumble_shared.camera import Camera, look_at, perspective
 from scumble_shared.errors import ErrorCode, RemedyAction, ScumbleError
-from scumble_shared.job import SAMPLERS, Control, ControlImagesJob, GenerateJob, Lora, TextureJob, View
+from scumble_shared.job import SAMPLERS, Control, ControlImagesJob, GenerateJob, Lora, Region, TextureJob, View
 from scumble_shared.tensor import digest_of
 from scumble_shared.validate import validate_job
 from webui_server import load
@@ -108,7 +108,8 @@ class TestBoth:
         assert (error.code, error.info.remedy.action) == (ErrorCode.MODEL_MISSING, RemedyAction.REMOVE_LORA)
 
     def test_what_only_our_own_engine_can_do_is_refused_and_not_left_out(self, executor, hooks):
-        for job in (replace(JOB, tiling="x"), replace(JOB, noise_anchor="surface"), replace(JOB, maps=("albedo",))):
+        asked = {"tiling": "x", "noise_anchor": "surface", "maps": ("albedo",), "regions": (Region("moss", (1,)),)}
+        for job in (replace(JOB, **{name: value}) for name, value in asked.items()):
             assert refusal(executor, job, hooks()).code is ErrorCode.UNSUPPORTED
         assert refusal(executor, TextureJob("x", ()), hooks()).code is ErrorCode.UNSUPPORTED
 

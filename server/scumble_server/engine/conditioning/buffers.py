@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scumble_shared.camera import Camera
 from scumble_shared.errors import ErrorCode, ScumbleError
-from scumble_shared.job import Pose, View
+from scumble_shared.job import Label, Pose, View
 from scumble_shared.tensor import AnyArray, Digest
 
 __all__ = ["ViewBuffers", "view_buffers"]
@@ -24,6 +24,7 @@ class ViewBuffers:
     object_id: AnyArray | None = None
     color: AnyArray | None = None
     poses: tuple[Pose, ...] = ()
+    labels: tuple[Label, ...] = ()
 
 
 def view_buffers(view: View, tensors: Mapping[Digest, AnyArray]) -> ViewBuffers:
@@ -37,6 +38,7 @@ def view_buffers(view: View, tensors: Mapping[Digest, AnyArray]) -> ViewBuffers:
         object_id=_look_up(tensors, view.object_id, "object_id", (height, width), ("uint16",)),
         color=_look_up(tensors, view.color, "color", (height, width, 4), ("uint8",)),
         poses=view.poses,
+        labels=view.labels,
     )
     if buffers.depth is not None and not np.all(buffers.depth > 0):  # NaN compares false
         raise ScumbleError(

@@ -57,7 +57,8 @@ def control_image(control: Control, buffers: ViewBuffers, width: int, height: in
     elif control.kind == "normal":
         image = normal_image(_tensor(_needed(buffers.normal, "normal", control.kind)), size)
     elif control.kind == "segmentation":
-        image = segmentation_image(_tensor(_needed(buffers.object_id, "object_id", control.kind)), size)
+        ids = _tensor(_needed(buffers.object_id, "object_id", control.kind))
+        image = segmentation_image(ids, size, buffers.labels)
     elif draw_colours := COLOURS.get(control.kind):
         color = _tensor(_needed(buffers.color, "color", control.kind))
         image = draw_colours(color[..., :3].permute(0, 3, 1, 2) / 255.0, size)

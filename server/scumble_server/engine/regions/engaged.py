@@ -1,0 +1,45 @@
+"""Which way a job with regions is done; without regions as ever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+
+from torch import Tensor
+
+from ..extensions.controls import Controls
+from ..family import LoadedModel
+from ..fast.engage import Engaged, engage
+from .coupling import Coupling, can_be_coupled, coupled
+from .mixing import Mixing
+from .places import Regional
+
+__all__ = ["engaged"]
+
+
+@contextmanager
+def engaged(
+    model: LoadedModel,
+    controls: Controls,
+    timesteps: Tensor,
+    regional: Regional | None,
+    size: tuple[int, int],
+    quality: str = "exact",
+    variant: Callable[[], Hashable] | None = None,
+) -> Iterator[Engaged]:
+    """As :func:`..fast.engage.engage`, for a text as :func:`.texts.texts_for` makes it. size: rows and columns of the
+    latents. Within it the model may be changed, afterwards it is as it was."""
+    if regional is None:
+        yield engage(model, controls, timesteps, quality, variant)
+        return
+    parts = regional.shares(size).to(model.device.torch_device)
+    network = model.network
+    if not can_be_coupled(network):
+        ways = [engage(model, controls, timesteps, quality, variant, has_controls=True) for _ in range(parts.shape[1])]
+        yield Engaged(Mixing([way.network for way in ways], parts, quality != "exact"), ways[0].extensions)
+        return
+    coupling = Coupling(parts, len(network.module.config.block_out_channels))
+    nets = list(dict.fromkeys(run.controlnet.net for run in controls.runs))
+    with coupled([network.module, *nets], coupling):
+        way = engage(model, controls, timesteps, quality, variant, is_changed=True)
+        yield Engaged(way.network, [coupling, *way.extensions])
