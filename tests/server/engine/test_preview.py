@@ -8,6 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderTiny
+from safetensors.torch import save_file
 from scumble_server.engine.denoise import Step, signal_of
 from scumble_server.engine.extensions.preview import preview_image
 from scumble_server.engine.families import family_of
@@ -104,6 +106,38 @@ def test_a_small_autoencoder_beside_the_models_draws_them_and_sketches(
         assert np.array_equal(preview_image(model, latents), expected)
         assert np.array_equal(decode(model, latents, small=True)[0], expected)
         assert not np.array_equal(decode(model, latents)[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "channels"),
+    [
+        ("taesd_decoder", "sd15", 4),
+        ("taesdxl_decoder", "sdxl", 4),
+        ("taesd3_decoder", "sd3", 16),
+        ("taef1_decoder", "flux", 16),
+    ],
+)
+def test_its_decoder_may_lie_in_a_file_of_its_own(models_folder, family_folders, tmp_path, name, family, channels):
+    """As ComfyUI keeps it: layers numbered after one that clamps, which diffusers has outside of them."""
+    whole = AutoencoderTiny(latent_channels=channels)
+    numbered = {}
+    for key, tensor in whole.decoder.layers.state_dict().items():
+        number, _, rest = key.partition(".")
+        numbered[f"{int(number) + 1}.{rest}"] = tensor
+    save_file(numbered, tmp_path / f"{name}.safetensors")
+    encoder = {key: tensor.clone() for key, tensor in whole.encoder.layers.state_dict().items()}
+    save_file(encoder, tmp_path / f"{name.replace('de', 'en')}.safetensors")
+    shutil.copytree(family_folders.get(family, models_folder / "tiny"), tmp_path / "model")
+    if family == "sd15":
+        (tmp_path / "model" / MANIFEST_NAME).write_text('{"family": "sd15"}')
+    index = scan((tmp_path,), builtin=False)
+    (entry,) = index.models
+    assert entry.preview_vae == tmp_path / f"{name}.safetensors"
+    assert ["isn't needed" in one.reason for one in index.unusable] == [True]
+    small = family_of(family).load_model(entry, CPU).preview_vae
+    latents = torch.randn(1, channels, 6, 5, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(small.decode(latents).sample, whole.decode(latents).sample, rtol=1e-4, atol=1e-5)
 
 
 def test_where_there_is_none_sketches_are_by_the_models_own(tiny):
