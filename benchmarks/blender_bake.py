@@ -113,7 +113,8 @@ def _server(folder: Path, threads: int) -> Iterator[Callable[[str], tuple[float,
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as process:
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         given, told = process.stdin, process.stdout
 
         def answer() -> tuple[float, float]:
