@@ -53,6 +53,20 @@ TITLES = {
         "LoRA, on weights quantized in the file (GGUF)",
         "LoRA, weights taken back to the bit",
     ),
+    "References": (
+        "references, plain adapters",
+        "references, plus adapters",
+        "references, full adapters",
+        "references, several pictures",
+        "references, several adapters",
+        "references, masks",
+        "references, style alone",
+        "references, part of the steps",
+        "references, with a ControlNet",
+        "references, textures all around",
+        "references, enlarging",
+        "references, gone with the job",
+    ),
     "Models": ("diffusers folder", "single file", "v-prediction, zero terminal SNR", "made for few steps"),
     "Memory": (
         "parts that come and go",
@@ -63,7 +77,7 @@ TITLES = {
     ),
     "Previews": ("linear colours", "small autoencoder"),
 }
-PREFIXES = {"LoRAs": "LoRA, "}
+PREFIXES = {"LoRAs": "LoRA, ", "References": "references, "}
 """What rows have in common, and their heading says."""
 
 HEAD = """# What is supported

@@ -48,11 +48,6 @@ class LoadedAdapter:
         """All that has weights."""
         return [self.projection, *self.attentions.values()]
 
-    @property
-    def count(self) -> int:
-        """How many tokens a picture has."""
-        return int(next(iter(self.attentions.values())).num_tokens[0])
-
     def tokens(self, image: AnyArray, encoder: Callable[[], LoadedEncoder]) -> Tokens:
         """image: uint8 H x W x 3. encoder: asked for only if the picture wasn't looked at before."""
         return self.pictures.get(digest_of(image), lambda: self._looked(image, encoder()))
@@ -110,11 +105,13 @@ def _state(tensors: State, names: Sequence[str]) -> dict[str, State]:
             part: {rest: tensors[name] for name, (own, rest) in parts.items() if own == part}
             for part in ("image_proj", "ip_adapter")
         }
-    projection = {
-        _original(name.removeprefix(SAVED_PROJECTION)): tensor
+    saved = {
+        name.removeprefix(SAVED_PROJECTION): tensor
         for name, tensor in tensors.items()
         if name.startswith(SAVED_PROJECTION)
     }
+    of_faces = any(name.startswith("ff.net.") for name in saved)
+    projection = {_original(name, of_faces): tensor for name, tensor in saved.items()}
     attentions = {
         f"{2 * place + 1}.to_{which}_ip.weight": tensors[f"{name}.to_{which}_ip.0.weight"]
         for place, name in enumerate(names)
@@ -123,8 +120,8 @@ def _state(tensors: State, names: Sequence[str]) -> dict[str, State]:
     return {"image_proj": projection, "ip_adapter": attentions}
 
 
-def _original(name: str) -> str:
-    """Of a projection as diffusers saves it -> of the original code."""
-    if name.startswith("ff.net."):  # of whole faces
-        return name.replace("ff.net.0.proj", "proj.0").replace("ff.net.2", "proj.2")
+def _original(name: str, of_faces: bool) -> str:
+    """Of a projection as diffusers saves it -> of the original code. of_faces: of whole ones, "full face"."""
+    if of_faces:
+        return name.replace("ff.net.0.proj", "proj.0").replace("ff.net.2", "proj.2").replace("norm", "proj.3")
     return name.replace("image_embeds", "proj").replace("to_out.0", "to_out")
