@@ -2,7 +2,8 @@
 
 A picture's latents are covered with noise up to a random step, and painted again from there by the trained networks,
 with the picture's own caption and control images. What was covered comes back nearly as it was, with the grain and the
-blurs that the networks leave, which are not those of any noise.
+blurs that the networks leave, which are not those of any noise. Without guidance, whose strong colours are wanted, and
+would be learnt to be taken back.
 """
 
 from __future__ import annotations
@@ -17,8 +18,6 @@ __all__ = ["Repainter"]
 STEPS = 3
 COVERED = (0.3, 0.9)
 """From which part of all steps they are painted."""
-
-GUIDANCE = 2.0
 
 
 class Repainter:
@@ -43,16 +42,14 @@ class Repainter:
     @torch.no_grad()
     def paint(self, latent: Tensor, captions: list[str], hints: dict[str, Tensor]) -> Tensor:
         """latent: B x C x h x w. hints: B x 3 x H x W in [0, 1], by kind."""
-        texts = [*[""] * len(captions), *captions]
-        tokens = self._tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        tokens = self._tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
         words = self._text(tokens.to(self._device)).last_hidden_state
-        twice = {name: torch.cat([hint, hint]) for name, hint in hints.items()}
         low, high = COVERED
         first = low + (high - low) * float(torch.rand(()))
         times = [int(first * (STEPS - i) / STEPS * (len(self._alphas) - 1)) for i in range(STEPS)]
         x = self._mixed(latent, torch.randn_like(latent), times[0])
         for time, following in zip(times, [*times[1:], -1], strict=True):
-            velocity = self._velocity(x, time, words, twice)
+            velocity = self._velocity(x, time, words, hints)
             a, s = self._shares(time)
             clean, noise = a * x - s * velocity, s * x + a * velocity
             x = clean if following < 0 else self._mixed(clean, noise, following)
@@ -67,13 +64,12 @@ class Repainter:
         return a * clean + s * noise
 
     def _velocity(self, x: Tensor, time: int, words: Tensor, hints: dict[str, Tensor]) -> Tensor:
-        both, t = torch.cat([x, x]), torch.tensor(time, device=self._device)
-        parts = [net(both, t, words, hints[name], return_dict=False) for name, net in self._nets.items()]
+        t = torch.tensor(time, device=self._device)
+        parts = [net(x, t, words, hints[name], return_dict=False) for name, net in self._nets.items()]
         down = [sum(layers) for layers in zip(*(part[0] for part in parts), strict=True)]
         extra = {
             "down_block_additional_residuals": down,
             "mid_block_additional_residual": sum(part[1] for part in parts),
         }
-        without, with_ = self._unet(both, t, words, return_dict=False, **extra)[0].float().chunk(2)
-        velocity: Tensor = without + GUIDANCE * (with_ - without)
+        velocity: Tensor = self._unet(x, t, words, return_dict=False, **extra)[0].float()
         return velocity
