@@ -7,6 +7,7 @@ from scumble_shared.job import BUILT_IN_ESTIMATOR, CONTROL_KINDS, DEFAULT_MODEL,
 from scumble_shared.limits import DEFAULT_LIMITS
 
 from .choices import estimator_items, estimator_of, model_items, model_of
+from .control_list import CONTROL_SOURCES
 from .suited import add_suited_properties, follow_the_model
 
 __all__ = [
@@ -117,8 +118,10 @@ class SCUMBLE_PG_control(bpy.types.PropertyGroup):
     """One control; see ``scumble_shared.job.Control``."""
 
     enabled: bpy.props.BoolProperty(name="Use", description="Let this control act", default=True)
-    kind: bpy.props.EnumProperty(
-        name="Kind", description="What of the scene the picture has to follow", items=CONTROL_ITEMS
+    kind: bpy.props.EnumProperty(name="Kind", description="What the picture has to follow", items=CONTROL_ITEMS)
+    source: bpy.props.EnumProperty(name="Source", description="What it is read from", items=CONTROL_SOURCES)
+    image: bpy.props.PointerProperty(
+        type=bpy.types.Image, name="Image", description="The photo, the painting or the control image"
     )
     model: bpy.props.StringProperty(
         name="ControlNet", description="Id of a ControlNet; empty takes the one that suits the model"

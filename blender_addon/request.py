@@ -29,13 +29,16 @@ from . import capture
 from .apply.base import base_texture
 from .apply.keep import keep_mask
 from .apply.materials import editable_object
+from .capture.frame import BUFFERS, GEOMETRY
 from .capture.tiles import udim_tiles
 from .choices import control_kinds_of
 from .connection.addressing import stand_in
+from .control_list import controls_of, needs_color, needs_poses
 from .identity import OWN_UV_MAP
 from .jobs import JobRecord, MeshTarget, SeenObject, Target
+from .posing.reading import poses_of
 from .prepare import Picture
-from .properties import SCUMBLE_PG_control, SCUMBLE_PG_settings
+from .properties import SCUMBLE_PG_settings
 from .references.request import references_of
 from .words import with_final_words, written
 
@@ -44,7 +47,6 @@ __all__ = [
     "Request",
     "camera_size",
     "control_images",
-    "controls_of",
     "generation",
     "keep_of",
     "loras_of",
@@ -88,8 +90,12 @@ def generation(
         settings.seed = secrets.randbelow(SEED_LIMIT)
     words = written(scene)
     wanted = {"width": settings.width, "height": settings.height, **overrides}
-    frame, view, tensors = _capture(context, source, wanted["width"], wanted["height"])
     model = overrides.get("model", settings.model_id)
+    tensors: dict[Digest, AnyArray] = {}
+    controls = overrides.pop("controls", None)
+    if controls is None:
+        controls = controls_of(settings, control_kinds_of(capabilities, model), tensors, fresh=fresh)
+    frame, view = _capture(context, source, wanted["width"], wanted["height"], controls, tensors)
     job = GenerateJob(
         prompt=words.prompt,
         negative_prompt=words.negative_prompt,
@@ -101,7 +107,7 @@ def generation(
         seed=settings.seed,
         quality=settings.quality,
         memory=settings.memory,
-        controls=controls_of(settings, control_kinds_of(capabilities, model)),
+        controls=controls,
         view=view,
         loras=loras_of(settings),
         references=() if "references" in overrides else references_of(scene, tensors, fresh=fresh),
@@ -114,10 +120,11 @@ def control_images(context: bpy.types.Context, capabilities: Capabilities, **ove
     """The control images of the scene's controls, from what is to be seen now."""
     settings: SCUMBLE_PG_settings = context.scene.scumble
     source = overrides.get("source", settings.source)
-    controls = controls_of(settings, control_kinds_of(capabilities, settings.model_id))
+    tensors: dict[Digest, AnyArray] = {}
+    controls = controls_of(settings, control_kinds_of(capabilities, settings.model_id), tensors)
     if not controls:
         raise ScumbleError(ErrorCode.SCENE, "there is no control to look at; add one", field="controls")
-    frame, view, tensors = _capture(context, source, settings.width, settings.height)
+    frame, view = _capture(context, source, settings.width, settings.height, controls, tensors)
     job = ControlImagesJob(controls, view, view.camera.width, view.camera.height, settings.model_id)
     return Request(job, tensors, _target(context.scene, source, frozenset(), frame))
 
@@ -199,21 +206,29 @@ def camera_size(render: bpy.types.RenderSettings, width: int, height: int) -> tu
 
 
 def _capture(
-    context: bpy.types.Context, source: str, width: int, height: int
-) -> tuple[capture.CapturedFrame, View, dict[Digest, AnyArray]]:
+    context: bpy.types.Context,
+    source: str,
+    width: int,
+    height: int,
+    controls: Sequence[Control],
+    tensors: dict[Digest, AnyArray],
+) -> tuple[capture.CapturedFrame, View]:
+    """What is to be seen, with what ``controls`` need of it; buffers go to ``tensors``."""
+    buffers = BUFFERS if needs_color(controls) else GEOMETRY
     if source == "CAMERA":
         size = camera_size(context.scene.render, width, height)
-        frame = capture.capture_camera(context.scene, context.view_layer, None, *size)
+        frame = capture.capture_camera(context.scene, context.view_layer, None, *size, buffers)
     else:
-        frame = capture.capture_view3d(viewport(context), width, height, context=context)
-    tensors: dict[Digest, AnyArray] = {}
+        frame = capture.capture_view3d(viewport(context), width, height, buffers, context=context)
     view = View(
         frame.camera,
         depth=_stored(tensors, frame.depth),
         normal=_stored(tensors, frame.normal),
         object_id=_stored(tensors, frame.object_id),
+        color=None if frame.color is None else _stored(tensors, frame.color),
+        poses=poses_of(context.evaluated_depsgraph_get()) if needs_poses(controls) else (),
     )
-    return frame, view, tensors
+    return frame, view
 
 
 def viewport(context: bpy.types.Context) -> bpy.types.Area:
@@ -231,13 +246,6 @@ def _target(scene: bpy.types.Scene, source: str, actions: frozenset[str], frame:
     return Target(scene.session_uid, frame.camera, source == "CAMERA", actions, (), seen)
 
 
-def controls_of(settings: SCUMBLE_PG_settings, offered: Iterable[str]) -> tuple[Control, ...]:
-    """The scene's controls as a job has them. offered: kinds the model can follow."""
-    if not settings.controls and settings.use_default_controls:
-        return tuple(Control(kind) for kind in ("depth", "normal") if kind in offered)
-    return tuple(_control(control) for control in settings.controls if control.enabled)
-
-
 def loras_of(settings: SCUMBLE_PG_settings) -> tuple[Lora, ...]:
     """The scene's list of LoRAs as a job has them; the prompt may name more."""
     return tuple(Lora(lora.lora_id, lora.weight) for lora in settings.loras if lora.enabled and lora.lora_id)
@@ -249,18 +257,6 @@ def maps_of(settings: SCUMBLE_PG_settings) -> dict[str, Any]:
         "maps": tuple(kind for kind in MAPS if kind in settings.maps),
         "map_estimator": settings.map_estimator_id or BUILT_IN_ESTIMATOR,
     }
-
-
-def _control(control: SCUMBLE_PG_control) -> Control:
-    return Control(
-        kind=control.kind,
-        model=control.model,
-        strength=control.strength,
-        start=control.start,
-        end=control.end,
-        near=control.near if control.use_range else None,
-        far=control.far if control.use_range else None,
-    )
 
 
 def _mesh_ref(mesh: capture.MeshArrays, seen: Iterable[SeenObject], tensors: dict[Digest, AnyArray]) -> MeshRef:

@@ -23,7 +23,14 @@ __all__ = ["Frame", "at_place", "look", "same", "with_spare"]
 CAPTURED = ("normal", "object_id")
 """Buffers of a view beside its depth, which is always of use."""
 
-READ_BY = {"depth": (), "normal": ("normal",), "segmentation": ("object_id",)}
+READ_BY: Mapping[str, tuple[str, ...]] = {
+    "depth": (),
+    "normal": ("normal",),
+    "segmentation": ("object_id",),
+    "openpose": (),
+    "tile": (),
+    "color": (),
+}
 """By kind of control; other kinds read all there are."""
 
 
@@ -93,7 +100,8 @@ def with_spare(record: JobRecord, spare: Mapping[str, AnyArray]) -> JobRecord:
 
 def _spared(job: GenerateJob) -> dict[str, Digest]:
     """What of the view no control reads, by field."""
-    read = {field for control in job.controls for field in READ_BY.get(control.kind, CAPTURED)}
+    seen = [control for control in job.controls if control.image is None]
+    read = {field for control in seen for field in READ_BY.get(control.kind, CAPTURED)}
     return {field: name for field in CAPTURED if field not in read and (name := getattr(job.view, field))}
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import bpy
-from scumble_shared.job import Control
 
+from ..control_list import controls_key
 from ..references.request import references_key
-from ..request import controls_of, loras_of
+from ..request import loras_of
 
 __all__ = ["Place", "Watch", "find_place", "place_key", "settings_key", "why_paused"]
 
@@ -106,13 +106,12 @@ def settings_key(scene: bpy.types.Scene) -> tuple[object, ...]:
     """Equal as long as the same is asked for."""
     settings, render = scene.scumble, scene.render
     camera = tuple(getattr(render, name) for name in CAMERA_SETTINGS) if settings.source == "CAMERA" else ()
-    controls: tuple[Control, ...] = controls_of(settings, ("depth", "normal"))
     loras = loras_of(settings)
     return (
         scene.session_uid,
         settings.live.noise,
         *(getattr(settings, name) for name in SETTINGS),
-        controls,
+        controls_key(settings),
         loras,
         references_key(scene),
         camera,

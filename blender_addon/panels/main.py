@@ -12,6 +12,7 @@ from scumble_shared.library import LibraryJob
 from ..apply import overlay
 from ..apply.icons import control_icon
 from ..choices import control_kinds_of, lora_info, model_info
+from ..control_list import detectors_hint
 from ..jobs import JobRecord
 from ..operators.remedies import REMEDY_OPERATORS
 from ..preferences import preferences
@@ -97,6 +98,8 @@ class SCUMBLE_PT_controls(SidebarPanel, bpy.types.Panel):
         offered = control_kinds_of(session().capabilities, settings.model_id)
         hint = controls_hint(offered, tuple(control.kind for control in settings.controls if control.enabled))
         if hint:
+            draw_text(layout, hint, "ERROR")
+        if hint := detectors_hint(session().capabilities, settings):
             draw_text(layout, hint, "ERROR")
         if not settings.controls:
             layout.prop(settings, "use_default_controls")
@@ -217,6 +220,9 @@ def _draw_control(layout: bpy.types.UILayout, control: object, index: int, icon:
     row.operator("scumble.control_remove", text="", icon="X").index = index
     body = box.column(align=True)
     body.active = control.enabled
+    body.prop(control, "source", text="")
+    if control.source != "SCENE":
+        body.template_ID(control, "image", open="image.open")
     body.prop(control, "strength")
     if control.show_details:
         body.prop(control, "start")

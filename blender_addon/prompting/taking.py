@@ -56,6 +56,8 @@ def _take_controls(settings: bpy.types.PropertyGroup, controls: tuple[Control, .
         if control.kind not in CONTROL_KINDS:
             notes.append(f"a control of kind {control.kind} can't be made from the scene")
             continue
+        if control.image is not None:
+            notes.append(f"the image of the {control.kind} control isn't in it; the scene is taken instead")
         item = settings.controls.add()
         item.kind, item.model = control.kind, control.model
         item.strength, item.start, item.end = control.strength, control.start, control.end

@@ -21,9 +21,11 @@ from ..capture import MeshArrays
 from ..capture.tiles import udim_tiles
 from ..choices import control_kinds_of
 from ..connection.addressing import stand_in
+from ..control_list import controls_of, needs_color, needs_poses
 from ..jobs import MeshTarget, Target
+from ..posing.reading import poses_of
 from ..references.request import known_pictures, references_of
-from ..request import SEED_LIMIT, Request, controls_of, keep_of, loras_of, maps_of
+from ..request import SEED_LIMIT, Request, keep_of, loras_of, maps_of
 from ..words import with_final_words, written
 from .planning import Plan, Wish
 from .properties import UNSEEN, SCUMBLE_PG_around
@@ -72,7 +74,7 @@ def around(
     wish = replace(wish, given=given, prompts=prompts)
     tensors: dict[Digest, AnyArray] = {}
     references = references_of(context.scene, tensors, masks=False)
-    job = _job(settings, own, capabilities, {"references": references, **overrides})
+    job = _job(settings, own, capabilities, {"references": references, **overrides}, tensors)
     return _draft(context, wish, job, unseen or own.unseen, (), tensors)
 
 
@@ -129,7 +131,13 @@ def _check_fields(overrides: dict[str, Any], unseen: str | None) -> None:
         raise ScumbleError(ErrorCode.INVALID_FIELD, f"unseen is {' or '.join(choices)}, not {unseen}", field="unseen")
 
 
-def _job(settings: Any, own: SCUMBLE_PG_around, capabilities: Capabilities, overrides: dict[str, Any]) -> TextureJob:
+def _job(
+    settings: Any,
+    own: SCUMBLE_PG_around,
+    capabilities: Capabilities,
+    overrides: dict[str, Any],
+    tensors: dict[Digest, AnyArray],
+) -> TextureJob:
     model = overrides.get("model", settings.model_id)
     words = written(settings.id_data)
     job = TextureJob(
@@ -138,7 +146,7 @@ def _job(settings: Any, own: SCUMBLE_PG_around, capabilities: Capabilities, over
         negative_prompt=words.negative_prompt,
         model=model,
         view_words=own.view_words,
-        controls=controls_of(settings, control_kinds_of(capabilities, model)),
+        controls=controls_of(settings, control_kinds_of(capabilities, model), tensors),
         sampler=settings.sampler,
         num_inference_steps=settings.num_inference_steps,
         guidance_scale=settings.guidance_scale,
@@ -167,6 +175,13 @@ def _draft(
     locks: tuple[bool, ...],
     tensors: dict[Digest, AnyArray],
 ) -> Draft:
+    if needs_color(job.controls) and unseen != "KEEP":
+        raise ScumbleError(
+            ErrorCode.SCENE,
+            "Tile and Colour Grid follow what is painted already; have unseen places kept, or remove the control",
+            field="controls",
+        )
+    poses = poses_of(context.evaluated_depsgraph_get()) if needs_poses(job.controls) else ()
     refs = tuple(_mesh_ref(mesh, number + 1, tensors) for number, mesh in enumerate(wish.meshes))
     mask = context.scene.scumble.keep_mask
     base = _bases(wish.meshes, refs, job.texture_size, tensors) if unseen == "KEEP" or mask else ()
@@ -175,7 +190,7 @@ def _draft(
         base = (_only_there(tensors, base[0], tensors[keep[0]]),)
     targets = tuple(MeshTarget(mesh.name, mesh.session_uid, mesh.uv_map, complete=True) for mesh in wish.meshes)
     target = Target(context.scene.session_uid, meshes=targets, locks=locks)
-    return Draft(wish, replace(job, meshes=refs, base=base, keep=keep), tensors, target)
+    return Draft(wish, replace(job, meshes=refs, base=base, keep=keep, poses=poses), tensors, target)
 
 
 def _only_there(tensors: dict[Digest, AnyArray], base: Digest, mask: AnyArray) -> Digest:

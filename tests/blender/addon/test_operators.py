@@ -115,16 +115,16 @@ def test_controls_of_separate_networks_count(offered, part):
 
 
 def test_what_a_model_cannot_follow_is_not_sent_by_default(settings, offered, part):
-    controls = part("request").controls_of
-    assert controls(settings, ("depth",)) == (Control("depth"),)
+    controls = part("control_list").controls_of
+    assert controls(settings, ("depth",), {}) == (Control("depth"),)
     settings.controls.add().kind = "canny"
     control = settings.controls[0]
     control.strength, control.start, control.end = 0.5, 0.25, 0.75
-    assert controls(settings, ("depth",)) == (Control("canny", strength=0.5, start=0.25, end=0.75),)
+    assert controls(settings, ("depth",), {}) == (Control("canny", strength=0.5, start=0.25, end=0.75),)
     control.use_range, control.near, control.far = True, 2.0, 4.0
-    assert controls(settings, ())[0].near == 2.0
+    assert controls(settings, (), {})[0].near == 2.0
     control.enabled = False
-    assert controls(settings, ("depth",)) == ()
+    assert controls(settings, ("depth",), {}) == ()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""How people stand: OpenPose's points read from posed armatures. Nothing is imported here."""
