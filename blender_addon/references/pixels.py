@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import bpy
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +14,8 @@ __all__ = ["forget", "mask_pixels", "picture_pixels"]
 
 Key = tuple[object, ...]
 
-_kept: dict[int, tuple[Key, NDArray[np.uint8]]] = {}
-"""By the images' session_uid: live mode asks for the same ones several times a second."""
+_kept: dict[tuple[int, bool], tuple[Key, NDArray[np.uint8]]] = {}
+"""By the images' session_uid, and whether as masks: live mode asks for the same ones several times a second."""
 
 
 def picture_pixels(image: bpy.types.Image, fresh: bool = True) -> NDArray[np.uint8]:
@@ -21,23 +23,27 @@ def picture_pixels(image: bpy.types.Image, fresh: bool = True) -> NDArray[np.uin
 
     Raises ScumbleError SCENE for images that can't be read, or aren't one picture; TOO_LARGE.
     """
-    key = _key(image)
-    kept = _kept.get(image.session_uid)
-    if not fresh and kept is not None and kept[0] == key:
-        return kept[1]
-    pixels = _read(image)
-    _kept[image.session_uid] = (key, pixels)
-    return pixels
+    return _known(image, fresh, _read, is_mask=False)
 
 
 def mask_pixels(image: bpy.types.Image, fresh: bool = True) -> NDArray[np.uint8]:
     """uint8 H x W, top row first, 255 where it is white. Raises likewise."""
-    return np.rint(picture_pixels(image, fresh).mean(axis=2)).astype(np.uint8)
+    return _known(image, fresh, lambda one: np.rint(_read(one).mean(axis=2)).astype(np.uint8), is_mask=True)
 
 
 def forget() -> None:
     """Give back what was read."""
     _kept.clear()
+
+
+def _known(
+    image: bpy.types.Image, fresh: bool, read: Callable[[bpy.types.Image], NDArray[np.uint8]], *, is_mask: bool
+) -> NDArray[np.uint8]:
+    key, place = _key(image), (image.session_uid, is_mask)
+    kept = _kept.get(place)
+    if fresh or kept is None or kept[0] != key:
+        kept = _kept[place] = (key, read(image))
+    return kept[1]
 
 
 def _key(image: bpy.types.Image) -> Key:

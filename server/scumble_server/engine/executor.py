@@ -222,6 +222,7 @@ class EngineExecutor:
         def encoder(position: int) -> LoadedEncoder:
             entry = adapters[position].entry.encoder
             assert entry is not None, "the index gives none without"
+            hooks.check_cancelled()
             hooks.progress("looking at references")
             model.room.show("text")  # the network makes room for it, where parts come and go
             return self._resident.encoder(entry, hooks, position, fit.encoder)

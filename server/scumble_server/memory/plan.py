@@ -163,12 +163,12 @@ def estimate(sizes: Sizes, work: Work, machine: Machine, plan: Plan) -> Estimate
     text_there = layer if plan.text_grouped else text
     networks_there = min(layer, networks) if plan.placement == "grouped" else networks
     takes = {
-        "text": max(text_there, encoder) + SMALL,
+        "text": text_there + encoder + SMALL,
         "network": networks_there + adapters + _network_activations(sizes, work, plan) + SMALL,
         "autoencoder": vae + _autoencoder_activations(work, plan) + SMALL,
     }
     if plan.placement == "resident":
-        takes["text"] = text + encoder + networks + adapters + vae + SMALL
+        takes["text"] += networks + adapters + vae
         takes["network"] += text + vae
         takes["autoencoder"] += text + networks + adapters
     elif plan.placement == "grouped":

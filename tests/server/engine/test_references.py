@@ -30,6 +30,7 @@ from scumble_server.engine.extensions.controls import ActiveControl
 from scumble_server.engine.families import family_of
 from scumble_server.engine.families.loading import CONFIGS, config_of
 from scumble_server.engine.family import LoadedModel
+from scumble_server.engine.fast.attention import fuse_projections
 from scumble_server.engine.generate import Timings, generate
 from scumble_server.engine.references import attending, load_adapter, load_encoder, prepared
 from scumble_server.engine.references.attending import blocks_for
@@ -252,6 +253,17 @@ class TestNothingStays:
         before = bench.run()[0]
         assert (bench.ours((Reference("p21", weight=0.0),))[0] == before).all()
         assert (bench.ours((Reference("p21", start=0.99),))[0] == before).all()
+
+
+class TestOtherAttentions:
+    def test_projections_that_are_fused(self, bench):
+        """As on CUDA: what was fused is seen, and fused again afterwards."""
+        fused = replace(bench, model=replace(bench.model, network=deepcopy(bench.model.network)))
+        assert fuse_projections(fused.model.unet) > 0
+        own, before = dict(fused.model.unet.attn_processors), fused.run()[0]
+        assert_same(fused.ours(ONE)[0], bench.ours(ONE)[0])
+        assert fused.model.unet.attn_processors == own
+        assert (fused.run()[0] == before).all()
 
 
 class TestFiles:

@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,17 @@ from scumble_server.texturing.shapes import torus
 from scumble_server.texturing.views import place
 from scumble_shared.camera import pack_matrix
 from scumble_shared.errors import ErrorCode, RemedyAction, ScumbleError
-from scumble_shared.job import Control, GenerateJob, MeshRef, Reference, TextureJob, TextureView, UpscaleJob
+from scumble_shared.job import (
+    Control,
+    GenerateJob,
+    Lora,
+    MeshRef,
+    Reference,
+    Region,
+    TextureJob,
+    TextureView,
+    UpscaleJob,
+)
 
 from .conftest import Hooks, picture
 from .tiny_adapters import write_adapter, write_encoder
@@ -47,6 +58,8 @@ TENSORS = {
     "rust": picture(32, 33, 20),
     "left": LEFT,
     "right": 255 - LEFT,
+    "everywhere": np.full((64, 64), 255, np.uint8),
+    "half": np.repeat(np.eye(2, dtype=np.uint8)[:1] * 255, 32, axis=1).repeat(64, axis=0),
 }
 BOTH = (Reference("moss", weight=0.8), Reference("rust", weight=0.5, use="style"))
 MODELS = {"sd15": "tiny", "sdxl": "sdxl"}
@@ -64,8 +77,18 @@ def library(models_folder, family_folders, families, tiny, tmp_path_factory):
         write_adapter(path, model.unet)
         known = {"sd15": "starter"}.get(family, family)  # what the tiny model says of itself
         path.with_suffix(".json").write_text(json.dumps({"family": known}))
+        save_file(lora_of(model.unet), place / f"lora_{family}.safetensors", {"ss_base_model_version": "sdxl"})
+        (place / f"lora_{family}.json").write_text(json.dumps({"family": known}))
     write_header(place / "models" / "ip-adapter_real.safetensors", 768)
     return place
+
+
+def lora_of(unet: Any) -> dict[str, torch.Tensor]:
+    """That changes one layer, under kohya's names."""
+    torch.manual_seed(4)
+    rows, columns = unet.mid_block.attentions[0].proj_in.weight.shape[:2]
+    name = "lora_unet_mid_block_attentions_0_proj_in"
+    return {f"{name}.lora_down.weight": torch.randn(2, columns), f"{name}.lora_up.weight": torch.randn(rows, 2) * 0.1}
 
 
 def write_header(path: Path, width: int) -> None:
@@ -179,6 +202,26 @@ class TestEveryTask:
         with_them = image(executor, replace(job, references=(Reference("moss", weight=2.0, mask="left"),)))
         change = np.abs(with_them.astype(int) - before).mean(axis=(0, 2))
         assert change[:48].mean() > 2 * change[-32:].mean()
+
+    def test_with_a_lora_and_back(self, executor, family):
+        plain = picture_of(family)
+        before = image(executor, plain)
+        loras = (Lora(f"lora-{family}", 0.8),)
+        with_lora = image(executor, replace(plain, loras=loras))
+        both = image(executor, replace(plain, loras=loras, references=BOTH))
+        assert apart(with_lora, before) > 0.1
+        assert apart(both, with_lora) > 1
+        assert (image(executor, plain) == before).all()
+
+    def test_with_prompts_of_parts(self, executor, family):
+        """One that says the same everywhere changes nothing, with pictures beside it as without."""
+        job = picture_of(family, references=(*BOTH, Reference("moss", mask="left")))
+        everywhere = replace(job, regions=(Region(job.prompt, mask="everywhere"),))
+        assert apart(image(executor, everywhere), image(executor, job)) < 0.1
+        other = replace(job, regions=(Region("red rust", mask="half"),))
+        assert apart(image(executor, other), image(executor, job)) > 0.1
+        without = replace(other, references=())
+        assert apart(image(executor, other), image(executor, without)) > 1
 
     def test_what_was_used_is_told(self, executor, family):
         told = executor.run(picture_of(family, references=BOTH), TENSORS, Hooks()).provenance
