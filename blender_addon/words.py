@@ -8,24 +8,24 @@ from pathlib import Path
 from typing import TypeVar
 
 import bpy
+from scumble_shared import prompts
 from scumble_shared.errors import ErrorCode, Remedy, ScumbleError
-from scumble_shared.job import GenerateJob, TextureJob
+from scumble_shared.job import GenerateJob, Region, TextureJob
 from scumble_shared.prompts import (
     Style,
     WildcardFolder,
     apply_styles,
     default_styles_file,
     default_wildcard_folder,
-    expand,
     has_choices,
     read_style_file,
-    take_loras,
 )
 
 from .preferences import preferences
 
 __all__ = [
     "Written",
+    "in_style",
     "known_styles",
     "names_of",
     "set_names",
@@ -84,9 +84,20 @@ def known_styles() -> tuple[Style, ...]:
 
 def written(scene: bpy.types.Scene) -> Written:
     """Raises ScumbleError INVALID_FIELD for a style that isn't there any longer."""
-    settings, names = scene.scumble, names_of(scene)
+    settings, styles = scene.scumble, _styles_of(scene)
+    return Written(*apply_styles(settings.prompt, settings.negative_prompt, styles))
+
+
+def in_style(scene: bpy.types.Scene, regions: Iterable[Region]) -> tuple[Region, ...]:
+    """Regions whose prompts have the scene's styles, too. Raises as :func:`written`."""
+    styles = _styles_of(scene)
+    return tuple(replace(region, prompt=apply_styles(region.prompt, "", styles)[0]) for region in regions)
+
+
+def _styles_of(scene: bpy.types.Scene) -> list[Style]:
+    names = names_of(scene)
     if not names:
-        return Written(settings.prompt, settings.negative_prompt)
+        return []
     known = {style.name: style for style in known_styles()}
     for name in names:
         if name not in known:
@@ -96,17 +107,9 @@ def written(scene: bpy.types.Scene) -> Written:
                 field="styles",
                 remedy=Remedy("Take it off the prompt, or choose another file in the preferences"),
             )
-    prompts = apply_styles(settings.prompt, settings.negative_prompt, [known[name] for name in names])
-    return Written(*prompts)
+    return [known[name] for name in names]
 
 
 def with_final_words(job: Worded) -> Worded:
-    """``job``, whose prompts are as they were written, with the words its seed chooses and the LoRAs they name.
-
-    Raises ScumbleError INVALID_FIELD for wildcards that aren't there.
-    """
-    files = wildcards()
-    prompt, tags = take_loras(expand(job.prompt, job.seed, files))
-    negative_prompt = expand(job.negative_prompt, job.seed, files)
-    loras = (*job.loras, *(tag.lora for tag in tags))
-    return replace(job, prompt=prompt, negative_prompt=negative_prompt, loras=loras)
+    """See :func:`scumble_shared.prompts.with_final_words`; wildcards are those of the preferences."""
+    return prompts.with_final_words(job, wildcards())

@@ -218,7 +218,6 @@ SYNONYMS: Mapping[str, str] = {
     "shed": "hovel",
     "tv": "television receiver",
     "television": "television receiver",
-    "plane": "airplane",
     "aeroplane": "airplane",
     "aircraft": "airplane",
     "automobile": "car",
@@ -236,7 +235,6 @@ SYNONYMS: Mapping[str, str] = {
     "motorbike": "minibike",
     "motorcycle": "minibike",
     "scooter": "minibike",
-    "sphere": "ball",
     "fruit": "food",
     "bread": "food",
     "cat": "animal",
@@ -269,6 +267,9 @@ SYNONYMS: Mapping[str, str] = {
     "banner": "flag",
 }
 """What people call things -> ADE20K's name."""
+
+PRIMITIVES = frozenset({"plane", "cube", "sphere", "cylinder", "cone", "torus", "grid", "circle", "mesh"})
+"""What modelling programs call shapes that aren't anything yet."""
 
 WORD = re.compile(r"[a-z]+")
 CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -303,7 +304,7 @@ def guessed_kind(names: Iterable[str]) -> str | None:
     Of a name's words the longest run that names a kind counts, and of equal ones the last: a "tree house" is a house.
     """
     for name in names:
-        words = WORD.findall(CAMEL.sub(" ", name).lower())
+        words = [word for word in WORD.findall(CAMEL.sub(" ", name).lower()) if word not in PRIMITIVES]
         for count in range(len(words), 0, -1):
             for start in range(len(words) - count, -1, -1):
                 kind = kind_named(" ".join(words[start : start + count]))

@@ -14,6 +14,7 @@ from scumble_shared.job import (
     ControlImagesJob,
     GenerateJob,
     Label,
+    Lora,
     MeshRef,
     Region,
     TextureJob,
@@ -23,6 +24,7 @@ from scumble_shared.job import (
     with_tensors,
 )
 from scumble_shared.limits import DEFAULT_LIMITS
+from scumble_shared.prompts import with_final_words
 from scumble_shared.schema import decode, encode
 from scumble_shared.tensor import digest_of
 from scumble_shared.validate import facts_of, validate_job
@@ -105,6 +107,32 @@ class TestRegions:
         assert picture() == GenerateJob("a ruin", view=VIEW)
 
 
+class TestWords:
+    """Prompts of regions are written as the job's own."""
+
+    def final(self, *regions: Region, **changes) -> GenerateJob:
+        return with_final_words(picture(*regions, **changes), {"stone": ["slate"]}.__getitem__)
+
+    def test_choices_are_the_seeds(self):
+        written = Region("{a|b|c|d} __stone__", objects=(1,), weight=0.5)
+        found = {self.final(written, seed=seed).regions[0].prompt for seed in range(20)}
+        assert found == {f"{letter} slate" for letter in "abcd"}
+        assert self.final(written).regions[0].objects == (1,)
+
+    def test_a_lora_acts_everywhere_and_once(self):
+        gold, moss = (
+            Region("gold <lora:ink:0.5>", objects=(1,)),
+            Region("moss <lora:ink:0.9> <lora:rust>", objects=(2,)),
+        )
+        job = self.final(gold, moss)
+        assert [region.prompt.strip() for region in job.regions] == ["gold", "moss"]
+        assert job.loras == (Lora("ink", 0.5), Lora("rust", 1.0))
+        assert self.final(gold, loras=(Lora("ink", 0.1),)).loras == (Lora("ink", 0.1),)
+
+    def test_without_regions_nothing_is_different(self):
+        assert self.final() == picture()
+
+
 class TestLabels:
     def view(self, *labels: Label) -> View:
         return replace(VIEW, labels=labels)
@@ -170,7 +198,7 @@ class TestAde20k:
             (["tree house"], "house"),
             (["Coffee-Table"], "coffee table"),
             (["Cube.001", "Trees"], "tree"),
-            (["Cube", "Icosphere"], None),
+            (["Cube", "Icosphere", "Plane.001"], None),
             (["Carpet"], "rug"),
             ([""], None),
         ],

@@ -9,10 +9,10 @@ from scumble_shared.camera import Camera
 from scumble_shared.errors import Remedy
 from scumble_shared.tensor import AnyArray
 
-from .exr import read_exr_depth, read_exr_normal
+from .exr import read_exr_depth, read_exr_ids, read_exr_normal
 from .files import read_npy, read_picture, refused
 
-__all__ = ["DEPTH_KINDS", "NORMAL_SPACES", "read_color", "read_depth", "read_mask", "read_normal"]
+__all__ = ["DEPTH_KINDS", "NORMAL_SPACES", "read_color", "read_depth", "read_ids", "read_mask", "read_normal"]
 
 DEPTH_KINDS = ("planar", "inverse")
 """planar: distance along the viewing axis (Blender's Depth pass). inverse: 1 / distance up to a factor, 0 for the
@@ -116,7 +116,27 @@ def read_color(path: Path, field: str) -> AnyArray:
     return np.repeat(picture[:, :, None], 3, axis=2) if picture.ndim == 2 else picture
 
 
-def read_mask(path: Path) -> AnyArray:
+def read_ids(path: Path) -> AnyArray:
+    """uint16 H x W, 0 is background. Raises ScumbleError for what can't be ids: fractions, colours, large numbers."""
+    if path.suffix.lower() == ".exr":
+        values = read_exr_ids(path)
+    elif path.suffix.lower() == ".npy":
+        values = read_npy(path, "ids")
+    else:
+        values = read_picture(path, "ids")
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[:, :, 0]
+    if values.ndim != 2:
+        message = f"{path.name} has {values.shape[2]} values a pixel; ids have one"
+        raise refused("ids", message, Remedy("Save a grey picture of 16 bits, or a mask for each --region"))
+    with np.errstate(invalid="ignore"):
+        whole = np.isfinite(values) & (values == np.rint(values)) & (values >= 0) & (values <= np.iinfo(np.uint16).max)
+    if not whole.all():
+        raise refused("ids", f"{path.name} has values that aren't whole numbers from 0 to {np.iinfo(np.uint16).max}")
+    return values.astype(np.uint16)
+
+
+def read_mask(path: Path, field: str = "mask") -> AnyArray:
     """uint8 H x W, 255 is repainted, from a grey picture or the brightness of a coloured one. Raises ScumbleError."""
-    color = read_color(path, "mask").astype(np.float32)
+    color = read_color(path, field).astype(np.float32)
     return np.asarray((color @ np.array([0.299, 0.587, 0.114], np.float32)).round().astype(np.uint8))

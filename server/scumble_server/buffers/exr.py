@@ -12,7 +12,7 @@ from scumble_shared.tensor import AnyArray
 
 from .files import check_size, refused
 
-__all__ = ["read_exr_depth", "read_exr_normal"]
+__all__ = ["read_exr_depth", "read_exr_ids", "read_exr_normal"]
 
 DEPTH_NAMES = ("depth.z", "depth.v", "depth.y", "depth", "z")
 """Last parts of a channel's name, best first: Blender's pass, one-channel images, the OpenEXR convention."""
@@ -25,9 +25,21 @@ NORMAL_NAMES = (
 )
 
 
+ID_NAMES = ("indexob.x", "object index.x", "object_id", "ids", "id", "y")
+"""Blender's pass up to 4.5 and from 5.0 on, then what others call it, and the only channel of a grey file."""
+
+PASSES = {"ids": "Object Index"}
+"""What Blender calls what isn't called by its name there."""
+
+
 def read_exr_depth(path: Path) -> AnyArray:
     """The depth layer as stored, float32 H x W. Raises ScumbleError."""
     return _read(path, "depth", [(name,) for name in DEPTH_NAMES])[0]
+
+
+def read_exr_ids(path: Path) -> AnyArray:
+    """The layer of object ids as stored, float32 H x W. Raises ScumbleError."""
+    return _read(path, "ids", [(name,) for name in ID_NAMES])[0]
 
 
 def read_exr_normal(path: Path) -> AnyArray:
@@ -97,4 +109,5 @@ def _check_windows(header: Any, path: Path, field: str) -> None:
 
 
 def _ask_for_pass(field: str) -> Remedy:
-    return Remedy(f"In Blender switch on the {field.title()} pass of the view layer and save as OpenEXR MultiLayer")
+    name = PASSES.get(field, field.title())
+    return Remedy(f"In Blender switch on the {name} pass of the view layer and save as OpenEXR MultiLayer")

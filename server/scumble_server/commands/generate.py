@@ -18,6 +18,7 @@ from ..models.scan import default_model_dirs
 from ..workers.spec import engine_spec
 from .generate_job import DEFAULT_FOV, made_of
 from .generate_references import add_reference_arguments
+from .generate_regions import add_region_arguments
 from .generate_runner import Finished, LocalRunner, Runner, remote_runner
 from .generate_words import add_word_arguments
 
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     start.add_argument("--init-image", type=Path, metavar="FILE")
     start.add_argument("--mask", type=Path, metavar="FILE", help="white is repainted")
     start.add_argument("--denoising-strength", type=float, metavar="S", help="0 keeps the picture, 1 ignores it")
+    add_region_arguments(parser)
     add_reference_arguments(parser)
     add_where(parser)
 

@@ -18,9 +18,10 @@ from scumble_shared.schema import decode, loads
 from scumble_shared.tensor import AnyArray, Digest, digest_of
 from scumble_shared.validate import facts_of, validate_job
 
-from ..buffers.convert import read_color, read_depth, read_mask, read_normal
+from ..buffers.convert import read_color, read_depth, read_ids, read_mask, read_normal
 from ..buffers.files import refused
 from .generate_references import references_of
+from .generate_regions import labels_of, regions_of
 from .generate_words import Words, settings_from, words_of
 
 __all__ = ["DEFAULT_FOV", "Made", "made_of"]
@@ -44,7 +45,7 @@ class Made:
 
     def jobs(self) -> tuple[GenerateJob, ...]:
         """The whole batch: one job, or one for each picture where each has words of its own."""
-        if self.job.batch_size == 1 or not self.words.have_choices:
+        if self.job.batch_size == 1 or not self.words.have_choices_in(self.written):
             return (self.job,)
         single = replace(self.written, batch_size=1)
         return tuple(self.words.of(replace(single, seed=self.job.seed + i)) for i in range(self.job.batch_size))
@@ -72,18 +73,27 @@ def made_of(arguments: argparse.Namespace, capabilities: Capabilities) -> Made:
     normal = read_normal(arguments.normal, arguments.normal_space, camera) if arguments.normal else None
     color = read_color(arguments.init_image, "init_image") if arguments.init_image else None
     mask = read_mask(arguments.mask) if arguments.mask else None
-    buffers = {"depth": depth, "normal": normal, "init_image": color, "mask": mask}
+    ids = read_ids(arguments.ids) if arguments.ids else None
+    buffers = {"depth": depth, "normal": normal, "ids": ids, "init_image": color, "mask": mask}
     size = _common_size({name: array for name, array in buffers.items() if array is not None})
     width, height = arguments.size or size or ((like.width, like.height) if like else (model.width, model.height))
     seed = _given(arguments.seed, like.seed if like else secrets.randbelow(RANDOM_SEEDS))
     tensors = {digest_of(array): array for array in buffers.values() if array is not None}
     references, pictures = references_of(arguments)
     tensors |= {digest_of(picture): picture for picture in pictures}
+    regions, masks = regions_of(arguments, words.styles)
+    tensors |= masks
     digests = {name: None if array is None else digest_of(array) for name, array in buffers.items()}
     view = None
-    if size is not None and not (depth is None and normal is None):
+    if size is not None and not (depth is None and normal is None and ids is None):
         camera = camera or _assumed_camera(arguments.fov, *size)
-        view = View(replace(camera, width=size[0], height=size[1]), depth=digests["depth"], normal=digests["normal"])
+        view = View(
+            replace(camera, width=size[0], height=size[1]),
+            depth=digests["depth"],
+            normal=digests["normal"],
+            object_id=digests["ids"],
+            labels=labels_of(arguments.kind),
+        )
     written = GenerateJob(
         prompt=words.prompt,
         negative_prompt=words.negative_prompt,
@@ -105,6 +115,7 @@ def made_of(arguments: argparse.Namespace, capabilities: Capabilities) -> Made:
         denoising_strength=_given(arguments.denoising_strength, 1.0),
         loras=like.loras if like and arguments.prompt is None else (),
         references=references,
+        regions=regions,
     )
     job = words.of(written)
     facts = {digest: facts_of(array) for digest, array in tensors.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from scumble_shared.errors import ErrorCode, Remedy, ScumbleError
@@ -16,10 +16,9 @@ from scumble_shared.prompts import (
     default_styles_file,
     default_wildcard_folder,
     escaped,
-    expand,
     has_choices,
     read_style_file,
-    take_loras,
+    with_final_words,
 )
 
 from ..buffers.files import refused
@@ -29,25 +28,21 @@ __all__ = ["Words", "add_word_arguments", "settings_from", "words_of"]
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What was written, styles included; choices aren't made yet."""
+    """What was written, styles included; choices aren't made yet. styles: for prompts of parts of the picture."""
 
     prompt: str
     negative_prompt: str
     wildcards: WildcardFolder
-
-    @property
-    def have_choices(self) -> bool:
-        return has_choices(self.prompt) or has_choices(self.negative_prompt)
+    styles: tuple[Style, ...] = ()
 
     def of(self, job: GenerateJob) -> GenerateJob:
-        """``job``, whose prompts are as they were written, with the words of its seed and the LoRAs they name.
+        """See :func:`scumble_shared.prompts.with_final_words`."""
+        return with_final_words(job, self.wildcards)
 
-        Raises ScumbleError INVALID_FIELD for words that lead nowhere.
-        """
-        prompt, tags = take_loras(expand(job.prompt, job.seed, self.wildcards))
-        negative_prompt = expand(job.negative_prompt, job.seed, self.wildcards)
-        loras = (*job.loras, *(tag.lora for tag in tags))
-        return replace(job, prompt=prompt, negative_prompt=negative_prompt, loras=loras)
+    def have_choices_in(self, job: GenerateJob) -> bool:
+        """Whether the seed has a say in the words of ``job``, as they were written."""
+        prompts = (job.prompt, job.negative_prompt, *(region.prompt for region in job.regions))
+        return any(has_choices(prompt) for prompt in prompts)
 
 
 def add_word_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,9 +72,9 @@ def words_of(arguments: argparse.Namespace, like: GenerateJob | None) -> Words:
     if negative_prompt is None:
         negative_prompt = escaped(like.negative_prompt) if like is not None else ""
     known = {style.name: style for style in read_style_file(arguments.styles or default_styles_file())}
-    styles = [_style(name, known) for name in arguments.style]
+    styles = tuple(_style(name, known) for name in arguments.style)
     prompt, negative_prompt = apply_styles(prompt, negative_prompt, styles)
-    return Words(prompt, negative_prompt, WildcardFolder(arguments.wildcards or default_wildcard_folder()))
+    return Words(prompt, negative_prompt, WildcardFolder(arguments.wildcards or default_wildcard_folder()), styles)
 
 
 def _style(name: str, known: dict[str, Style]) -> Style:

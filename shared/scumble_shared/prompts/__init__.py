@@ -7,6 +7,7 @@ Blender and on the command line, from what an artist wrote: styles first, then `
 from __future__ import annotations
 
 from .files import WildcardFolder, default_styles_file, default_wildcard_folder, read_style_file, write_style_file
+from .final import with_final_words
 from .lora_tags import LoraTag, id_of, take_loras, with_loras
 from .styles import Style, apply_styles, read_styles, write_styles
 from .wildcards import escaped, expand, has_choices
@@ -25,6 +26,7 @@ __all__ = [
     "read_style_file",
     "read_styles",
     "take_loras",
+    "with_final_words",
     "with_loras",
     "write_style_file",
     "write_styles",
