@@ -22,6 +22,7 @@ from . import (
 from .apply import overlay
 from .live import control as live
 from .references import registration as references
+from .regions import registration as regions
 
 __all__ = ["register", "unregister"]
 
@@ -34,6 +35,7 @@ PARTS = (
     panels,
     prompting,
     references,
+    regions,
     sheets,
     models,
     texture_all,

@@ -61,8 +61,8 @@ class Target:
     actions: names of ``properties.RESULT_ACTIONS``. from_camera: the scene's camera was captured, not a viewport.
     meshes: what a texture is for. objects: what was visible, by its value in the id buffer. locks: which views of a
     texture the artist keeps, whatever a job holds still. live: a frame of live mode, which looks after it by itself:
-    nothing is applied, panels don't tell of it. about: what else the applier of a kind of result must know; by its
-    class the applier is found (:data:`apply.results.appliers`).
+    nothing is applied, panels don't tell of it. note: to be said of the job from the first. about: what else the
+    applier of a kind of result must know; by its class the applier is found (:data:`apply.results.appliers`).
     """
 
     scene_uid: int
@@ -73,6 +73,7 @@ class Target:
     objects: tuple[SeenObject, ...] = ()
     locks: tuple[bool, ...] = ()
     live: bool = False
+    note: str = ""
     about: Any = None
 
 

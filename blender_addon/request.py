@@ -40,7 +40,8 @@ from .posing.reading import poses_of
 from .prepare import Picture
 from .properties import SCUMBLE_PG_settings
 from .references.request import references_of
-from .words import with_final_words, written
+from .regions.reading import labels_of_frame, regions_of_frame, wants_kinds
+from .words import in_style, with_final_words, written
 
 __all__ = [
     "SEED_LIMIT",
@@ -96,6 +97,7 @@ def generation(
     if controls is None:
         controls = controls_of(settings, control_kinds_of(capabilities, model), tensors, fresh=fresh)
     frame, view = _capture(context, source, wanted["width"], wanted["height"], controls, tensors)
+    regions, note = ((), "") if "regions" in overrides else regions_of_frame(scene, frame)
     job = GenerateJob(
         prompt=words.prompt,
         negative_prompt=words.negative_prompt,
@@ -111,9 +113,11 @@ def generation(
         view=view,
         loras=loras_of(settings),
         references=() if "references" in overrides else references_of(scene, tensors, fresh=fresh),
+        regions=in_style(scene, regions),
     )
     job = replace(job, **{**overrides, "width": view.camera.width, "height": view.camera.height})
-    return Request(job if as_written else with_final_words(job), tensors, _target(scene, source, actions, frame))
+    target = replace(_target(scene, source, actions, frame), note=note)
+    return Request(job if as_written else with_final_words(job), tensors, target)
 
 
 def control_images(context: bpy.types.Context, capabilities: Capabilities, **overrides: Any) -> Request:
@@ -227,6 +231,7 @@ def _capture(
         object_id=_stored(tensors, frame.object_id),
         color=None if frame.color is None else _stored(tensors, frame.color),
         poses=poses_of(context.evaluated_depsgraph_get()) if needs_poses(controls) else (),
+        labels=labels_of_frame(frame) if wants_kinds(controls) else (),
     )
     return frame, view
 

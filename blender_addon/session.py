@@ -174,7 +174,7 @@ class Session:
 
         tensors: by stand-in (:mod:`.connection.addressing`) or content address, as the job names them.
         """
-        record = JobRecord(str(uuid.uuid4()), job, target, tensors=tensors)
+        record = JobRecord(str(uuid.uuid4()), job, target, tensors=tensors, note=target.note)
         self.jobs.add(record)
         if self._link is not None:
             self._link.submit(record.id, job, tensors, previews=previews)

@@ -8,6 +8,7 @@ import bpy
 
 from ..control_list import controls_key
 from ..references.request import references_key
+from ..regions.properties import regions_key
 from ..request import loras_of
 
 __all__ = ["Place", "Watch", "find_place", "place_key", "settings_key", "why_paused"]
@@ -114,6 +115,7 @@ def settings_key(scene: bpy.types.Scene) -> tuple[object, ...]:
         controls_key(settings),
         loras,
         references_key(scene),
+        regions_key(),
         camera,
     )
 

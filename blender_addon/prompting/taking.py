@@ -46,6 +46,8 @@ def take_job(scene: bpy.types.Scene, job: GenerateJob, capabilities: Capabilitie
     _take_controls(settings, job.controls, notes)
     if job.init_image is not None:
         notes.append("it began with another picture, which isn't in it")
+    if job.regions:
+        notes.append("parts of it had prompts of their own; give them to objects")
     return notes
 
 

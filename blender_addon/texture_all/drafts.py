@@ -12,7 +12,7 @@ from typing import Any
 
 import bpy
 from scumble_shared.errors import ErrorCode, ScumbleError
-from scumble_shared.job import MeshRef, TextureJob, TextureView, texture_names
+from scumble_shared.job import MeshRef, Region, TextureJob, TextureView, texture_names
 from scumble_shared.messages import Capabilities
 from scumble_shared.tensor import AnyArray, Digest
 
@@ -25,8 +25,9 @@ from ..control_list import controls_of, needs_color, needs_poses
 from ..jobs import MeshTarget, Target
 from ..posing.reading import poses_of
 from ..references.request import known_pictures, references_of
+from ..regions.reading import kinds_of_meshes, regions_of_meshes, wants_kinds
 from ..request import SEED_LIMIT, Request, keep_of, loras_of, maps_of
-from ..words import with_final_words, written
+from ..words import in_style, with_final_words, written
 from .planning import Plan, Wish
 from .properties import UNSEEN, SCUMBLE_PG_around
 from .recipe import Recipe, read
@@ -74,7 +75,8 @@ def around(
     wish = replace(wish, given=given, prompts=prompts)
     tensors: dict[Digest, AnyArray] = {}
     references = references_of(context.scene, tensors, masks=False)
-    job = _job(settings, own, capabilities, {"references": references, **overrides}, tensors)
+    regions = in_style(context.scene, regions_of_meshes(_numbered(wish)))
+    job = _job(settings, own, capabilities, {"references": references, "regions": regions, **overrides}, tensors)
     return _draft(context, wish, job, unseen or own.unseen, (), tensors)
 
 
@@ -96,7 +98,7 @@ def again(
     given = recipe.given(locked(recipe))
     sizes = {(view.camera.width, view.camera.height) for view in given}
     wish = Wish(surfaces(context, recipe.objects), given, automatic=False, size=sizes.pop())
-    job = replace(recipe.job, **overrides)
+    job = replace(recipe.job, **{"regions": _renumbered(recipe), **overrides})
     locks = tuple(view.locked for view in recipe.views)
     tensors: dict[Digest, AnyArray] = {}
     paints = job.extra_views > 0 or any(view.locked is None for view in given)
@@ -182,7 +184,12 @@ def _draft(
             field="controls",
         )
     poses = poses_of(context.evaluated_depsgraph_get()) if needs_poses(job.controls) else ()
-    refs = tuple(_mesh_ref(mesh, number + 1, tensors) for number, mesh in enumerate(wish.meshes))
+    things = _numbered(wish)
+    kinds = kinds_of_meshes(list(things.values())) if wants_kinds(job.controls) else [""] * len(things)
+    refs = tuple(
+        replace(_mesh_ref(mesh, number, tensors), kind=kind)
+        for number, mesh, kind in zip(things, wish.meshes, kinds, strict=True)
+    )
     mask = context.scene.scumble.keep_mask
     base = _bases(wish.meshes, refs, job.texture_size, tensors) if unseen == "KEEP" or mask else ()
     keep = keep_of(mask, refs, base, job.texture_size, tensors)
@@ -191,6 +198,22 @@ def _draft(
     targets = tuple(MeshTarget(mesh.name, mesh.session_uid, mesh.uv_map, complete=True) for mesh in wish.meshes)
     target = Target(context.scene.session_uid, meshes=targets, locks=locks)
     return Draft(wish, replace(job, meshes=refs, base=base, keep=keep, poses=poses), tensors, target)
+
+
+def _numbered(wish: Wish) -> dict[int, bpy.types.Object]:
+    """The objects that are textured by the ids that their meshes have in the job, in order."""
+    things = {thing.session_uid: thing for thing in bpy.data.objects}
+    return {number + 1: things[mesh.session_uid] for number, mesh in enumerate(wish.meshes)}
+
+
+def _renumbered(recipe: Recipe) -> tuple[Region, ...]:
+    """The regions of a recipe for the objects that are left of it."""
+    now = {thing.scumble_texture.place + 1: number + 1 for number, thing in enumerate(recipe.objects)}
+    regions = [
+        replace(region, objects=tuple(now[number] for number in region.objects if number in now))
+        for region in recipe.job.regions
+    ]
+    return tuple(region for region in regions if region.objects)
 
 
 def _only_there(tensors: dict[Digest, AnyArray], base: Digest, mask: AnyArray) -> Digest:
