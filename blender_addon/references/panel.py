@@ -1,4 +1,4 @@
-"""The list of reference pictures, below the LoRAs."""
+"""The list of reference pictures in the Sidebar."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _draw_reference(layout: bpy.types.UILayout, entry: SCUMBLE_PG_reference, ind
     row.prop(entry, "enabled", text="")
     image = row.row(align=True)
     image.active = entry.enabled
-    image.template_ID(entry, "image", open="image.open")
+    image.prop(entry, "image", text="")
     arrow = "DOWNARROW_HLT" if entry.show_details else "RIGHTARROW"
     row.prop(entry, "show_details", text="", icon=arrow, emboss=False)
     row.operator("scumble.reference_remove", text="", icon="X").index = index
