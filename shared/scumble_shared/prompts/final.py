@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ..job import GenerateJob, Lora, TextureJob
@@ -11,7 +11,13 @@ from .wildcards import Lookup, expand
 
 __all__ = ["with_final_words"]
 
-Worded = TypeVar("Worded", GenerateJob, TextureJob)
+Worded = TypeVar("Worded", bound=GenerateJob | TextureJob)
+
+
+@dataclass(frozen=True, slots=True)
+class _Final:
+    text: str
+    loras: tuple[Lora, ...]
 
 
 def with_final_words(job: Worded, lookup: Lookup) -> Worded:
@@ -20,19 +26,19 @@ def with_final_words(job: Worded, lookup: Lookup) -> Worded:
     A LoRA that a region's prompt names acts everywhere, since weights are the same all over a picture; and once.
     Raises ScumbleError INVALID_FIELD for words that lead nowhere.
     """
-    prompt, named = _final(job.prompt, job.seed, lookup)
+    whole = _final(job.prompt, job.seed, lookup)
     negative_prompt = expand(job.negative_prompt, job.seed, lookup)
-    loras = [*job.loras, *named]
+    loras = [*job.loras, *whole.loras]
     regions = []
     for region in job.regions:
-        text, named = _final(region.prompt, job.seed, lookup)
-        regions.append(replace(region, prompt=text))
-        for lora in named:
+        part = _final(region.prompt, job.seed, lookup)
+        regions.append(replace(region, prompt=part.text))
+        for lora in part.loras:
             if all(lora.model != other.model for other in loras):
                 loras.append(lora)
-    return replace(job, prompt=prompt, negative_prompt=negative_prompt, loras=tuple(loras), regions=tuple(regions))
+    return replace(job, prompt=whole.text, negative_prompt=negative_prompt, loras=tuple(loras), regions=tuple(regions))
 
 
-def _final(text: str, seed: int, lookup: Lookup) -> tuple[str, tuple[Lora, ...]]:
+def _final(text: str, seed: int, lookup: Lookup) -> _Final:
     words, tags = take_loras(expand(text, seed, lookup))
-    return words, tuple(tag.lora for tag in tags)
+    return _Final(words, tuple(tag.lora for tag in tags))
