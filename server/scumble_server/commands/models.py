@@ -62,6 +62,16 @@ def as_table(index: ModelIndex) -> dict[str, object]:
             {"id": entry.id, "name": entry.name, "family": entry.family, "way": entry.way, "path": str(entry.path)}
             for entry in index.loras
         ],
+        "adapters": [
+            {
+                "id": entry.id,
+                "name": entry.name,
+                "family": entry.family,
+                "path": str(entry.path),
+                "encoder": str(entry.encoder.path) if entry.encoder else "",
+            }
+            for entry in index.adapters
+        ],
         "upscalers": [{"id": entry.id, "name": entry.name, "path": str(entry.path)} for entry in index.upscalers],
         "unusable": [
             {"id": entry.id, "name": entry.name, "path": str(entry.path), "reason": entry.reason}
@@ -87,6 +97,12 @@ def text_of(index: ModelIndex, folders: Sequence[Path]) -> str:
     if index.loras:
         rows = [(entry.id, entry.name, family_name(entry.family), entry.way) for entry in index.loras]
         lines += ["", *_columns(("LORA", "NAME", "FAMILY", "FEW STEPS"), rows)]
+    if index.adapters:
+        adapters = [
+            (entry.id, entry.name, family_name(entry.family), entry.encoder.name if entry.encoder else "missing")
+            for entry in index.adapters
+        ]
+        lines += ["", *_columns(("IP-ADAPTER", "NAME", "FAMILY", "IMAGE ENCODER"), adapters)]
     if index.upscalers:
         lines += ["", *_columns(("UPSCALER", "NAME"), [(entry.id, entry.name) for entry in index.upscalers])]
     if index.unusable:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from scumble_server.commands.models import as_table, text_of
 from scumble_server.engine.executor import EngineExecutor
 from scumble_server.engine.family import LoadedModel
 from scumble_server.memory.machine import GIB, Machine
@@ -317,6 +318,14 @@ class TestFiles:
         assert all(one.encoder == index.encoders[0] for one in index.adapters)
         infos = index.capabilities("").adapters
         assert {info.family for info in infos} == {"sd15", "starter", "sdxl"}
+
+    def test_scumble_models_lists_them(self, copy):
+        index = self.index(copy)
+        assert "ip-adapter-sdxl" in text_of(index, (copy,))
+        listed = {one["id"]: one["encoder"] for one in as_table(index)["adapters"]}
+        assert listed["ip-adapter-sdxl"].endswith("image_encoder")
+        shutil.rmtree(copy / "models" / "image_encoder")
+        assert "missing" in text_of(self.index(copy), (copy,))
 
     def test_without_an_encoder_it_is_said_which_is_missing(self, copy):
         shutil.rmtree(copy / "models" / "image_encoder")
