@@ -217,7 +217,12 @@ def _check_texture(job: TextureJob, limits: Limits, known: Capabilities | None, 
         path = f"job.controls[{index}]"
         check_control_values(control, path, index, limits)
         if control.image is not None or control.detector:
-            raise invalid(f"{path}.image", "one picture can't be right for many views; they are made from the meshes")
+            raise ScumbleError(
+                ErrorCode.INVALID_FIELD,
+                "one picture can't be right for many views; they are made from the meshes",
+                field=f"{path}.image",
+                remedy=remove_control(index),
+            )
         if control.kind in PICTURE_KINDS and not job.base:
             raise invalid("job.base", f"a {control.kind} control shows what is painted already; there is no base")
         if control.kind == "openpose" and not job.poses:

@@ -70,6 +70,8 @@ HAND_COLOR = (0, 0, 255)
 SIDE = 512
 """Shorter side of the picture that these are of, in pixels: half the width of a limb and a point; a hand's lines."""
 LIMB, POINT, HAND_LINE = 4.0, 4.0, 1.0
+HAND_EXTENT = 20.0
+"""Pixels from which a hand is told apart, as OpenPose looks for them; smaller ones would be one blot."""
 
 NOSE, NECK, RIGHT_HIP, LEFT_HIP = (BODY_POINTS.index(name) for name in ("nose", "neck", "right_hip", "left_hip"))
 EYES = {BODY_POINTS.index("right_eye"): -1.0, BODY_POINTS.index("left_eye"): 1.0}
@@ -125,6 +127,8 @@ def draw_poses(poses: Sequence[SeenPose], width: int, height: int) -> AnyArray:
         for point, color in zip(pose.body, COLORS, strict=True):
             _disc(canvas, point, POINT * scale, color)
         for hand in pose.hands:
+            if not _extent(hand) >= HAND_EXTENT * scale:  # NaN, too
+                continue
             for number, (first, second) in enumerate(HAND_LINES):
                 hue = colorsys.hsv_to_rgb(number / len(HAND_LINES), 1.0, 1.0)
                 _line(canvas, hand[first], hand[second], HAND_LINE * scale, tuple(int(255 * part) for part in hue))
@@ -148,6 +152,12 @@ def _seen(pose: Pose, camera: Camera, size: tuple[int, int], depth: AnyArray | N
     ]
     shown = depths[np.isfinite(pixels).all(axis=1)]
     return SeenPose(pixels, tuple(hands), float(shown.mean()) if len(shown) else 0.0)
+
+
+def _extent(points: FloatArray) -> float:
+    """The longer side of what is seen."""
+    known = points[np.isfinite(points).all(axis=1)]
+    return float(np.ptp(known, axis=0).max()) if len(known) else 0.0
 
 
 def _array(points: Sequence[Point3 | None]) -> FloatArray:
