@@ -303,7 +303,7 @@ class Session:
             digests=digests,
             prepared=prepared,
             provenance=result.provenance,
-            note=memory_note(result.provenance),
+        self.jobs.annotate(result.job_id, memory_note(result.provenance))
             fraction=1.0,
             eta=None,
         )
