@@ -131,11 +131,8 @@ class ResidentModels:
         def load() -> _Held[LoadedControlNet]:
             hooks.progress("loading")
             with _leased(entry.path, field) as stack, _there(entry, field):
-                try:
+                with _blaming(field, Remedy("Remove this control", RemedyAction.REMOVE_CONTROL, str(position))):
                     loaded = family_of(entry.family).load_controlnet(entry, model)
-                except ScumbleError as error:
-                    remedy = Remedy("Remove this control", RemedyAction.REMOVE_CONTROL, str(position))
-                    raise ScumbleError.from_info(replace(error.info, field=field, remedy=remedy)) from error
                 settled_controlnet(loaded, self._device, plan)
                 if plan.is_plain:
                     accelerate_controlnet(loaded, self._device)
@@ -163,11 +160,8 @@ class ResidentModels:
         def load() -> _Held[LoadedAdapter]:
             hooks.progress("loading")
             with _leased(entry.path, field) as stack:
-                try:
+                with _blaming(field, _without_reference(position)):
                     loaded = load_adapter(entry, model.network.module, model.entry.name, self._device)
-                except ScumbleError as error:
-                    remedy = Remedy("Remove the reference", RemedyAction.REMOVE_REFERENCE, str(position))
-                    raise ScumbleError.from_info(replace(error.info, field=field, remedy=remedy)) from error
                 settled_adapter(loaded, self._device, plan)
                 return _Held(loaded, stack.pop_all())
 
@@ -183,7 +177,9 @@ class ResidentModels:
         def load() -> _Held[LoadedEncoder]:
             hooks.progress("loading")
             with _leased(entry.path, field) as stack:
-                return _Held(load_encoder(entry, self._device), stack.pop_all())
+                with _blaming(field, _without_reference(position)):
+                    loaded = load_encoder(entry, self._device)
+                return _Held(loaded, stack.pop_all())
 
         held = self._models.get((entry.path, _stamp(entry.path)), takes, load)
         _wake(held, entry.path, field)
@@ -259,6 +255,19 @@ def _there(entry: ModelEntry | ControlNetEntry, field: str) -> Iterator[None]:
         message = f"{entry.name} is no longer where it was found; it was moved or deleted"
         info = replace(error.info, code=ErrorCode.MODEL_MISSING, message=message, field=field)
         raise ScumbleError.from_info(info) from error
+
+
+@contextmanager
+def _blaming(field: str, remedy: Remedy) -> Iterator[None]:
+    """Errors are about the job's ``field``."""
+    try:
+        yield
+    except ScumbleError as error:
+        raise ScumbleError.from_info(replace(error.info, field=field, remedy=remedy)) from error
+
+
+def _without_reference(position: int) -> Remedy:
+    return Remedy("Remove the reference", RemedyAction.REMOVE_REFERENCE, str(position))
 
 
 def _leased(path: Path, field: str) -> ExitStack:

@@ -36,6 +36,7 @@ from scumble_server.engine.references import attending, load_adapter, load_encod
 from scumble_server.engine.references.attending import blocks_for
 from scumble_server.engine.samplers import make_scheduler
 from scumble_server.models.entries import AdapterEntry
+from scumble_server.models.scan import scan
 from scumble_shared.errors import ErrorCode, ScumbleError
 from scumble_shared.job import GenerateJob, Reference
 from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
@@ -356,6 +357,15 @@ class TestBlocks:
         assert {name.split(".attentions")[0] for name in self.chosen("sd15", "style")} == {"up_blocks.1"}
         content = {name.split(".attentions")[0] for name in self.chosen("sd15", "content")}
         assert content == {"down_blocks.2", "mid_block"}
+
+    def test_a_file_for_sd15_has_the_size_of_the_published_one(self, tmp_path):
+        """h94/IP-Adapter's ip-adapter_sd15.safetensors, to the byte: the same tensors under names as long."""
+        self.names("sd15")
+        entry = write_adapter(tmp_path / "ip-adapter_sd15.safetensors", self.unet, width=1024, dtype=torch.float16)
+        assert entry.path.stat().st_size == 44_642_768
+        (found,) = scan((tmp_path,), builtin=False).adapters
+        assert (found.family, found.reads, found.width) == ("sd15", "projection", 1024)
+        assert len(load_adapter(found, self.unet, "SD 1.5", CPU).attentions) == 16
 
     @pytest.mark.parametrize("family", ["sd15", "sdxl"])
     def test_all_are_all(self, family):

@@ -35,7 +35,7 @@ from scumble_shared.job import (
 )
 
 from .conftest import Hooks, picture
-from .tiny_adapters import write_adapter, write_encoder
+from .tiny_adapters import write_adapter, write_encoder, write_encoder_file
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
@@ -82,6 +82,11 @@ def library(models_folder, family_folders, families, tiny, tmp_path_factory):
         (place / f"lora_{family}.json").write_text(json.dumps({"family": known}))
     write_header(place / "models" / "ip-adapter_real.safetensors", 768)
     return place
+
+
+def executor_folder(executor: EngineExecutor) -> Path:
+    (folder,) = executor._model_dirs
+    return folder
 
 
 def lora_of(unet: Any) -> dict[str, torch.Tensor]:
@@ -334,6 +339,32 @@ class TestFiles:
         assert (error.code, error.info.field) == (ErrorCode.MODEL_MISSING, "job.references[0].model")
         assert "image encoder" in error.info.message
         assert error.info.remedy is not None
+
+    def test_an_encoder_in_a_file_of_its_own(self, copy, executor):
+        folder = copy / "models" / "image_encoder"
+        write_encoder_file(folder, copy / "models" / "clip_vision_h.safetensors")
+        shutil.rmtree(folder)
+        job = picture_of("sdxl", references=BOTH)
+        (copy / "sdxl").symlink_to((executor_folder(executor) / "sdxl").resolve(), target_is_directory=True)
+        index = self.index(copy)
+        assert [one.id for one in index.encoders] == ["clip-vision-h"]
+        assert (image(EngineExecutor((copy,), "cpu"), job) == image(executor, job)).all()
+
+    def test_an_encoder_that_is_not_whole(self, copy):
+        path = copy / "models" / "image_encoder" / "model.safetensors"
+        state = load_file(path)
+        del state["vision_model.encoder.layers.1.mlp.fc1.weight"]
+        save_file(state, copy / "models" / "part.safetensors")
+        shutil.rmtree(path.parent)
+        error = refusal(EngineExecutor((copy,), "cpu"), picture_of("sd15", references=(Reference("moss"),)))
+        assert (error.code, error.info.field) == (ErrorCode.MODEL_INVALID, "job.references[0].model")
+        assert error.info.remedy.action is RemedyAction.REMOVE_REFERENCE
+
+    def test_an_adapter_that_is_gone(self, copy):
+        executor = EngineExecutor((copy,), "cpu")
+        (copy / "models" / "ip-adapter_sd15.safetensors").unlink()
+        error = refusal(executor, picture_of("sd15", references=(Reference("moss"),)))
+        assert (error.code, error.info.field) == (ErrorCode.MODEL_INVALID, "job.references[0].model")
 
     def test_an_encoder_of_another_width_does_not_count(self, copy):
         config = copy / "models" / "image_encoder" / "config.json"

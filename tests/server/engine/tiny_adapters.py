@@ -43,14 +43,21 @@ def write_encoder_file(folder: Path, path: Path) -> EncoderEntry:
     return EncoderEntry("encoder-file", "encoder-file", path, HIDDEN, PROJECTION)
 
 
-def write_adapter(path: Path, unet: Any, kind: str = "plain", seed: int = 1) -> AdapterEntry:
-    """For a UNet: "plain" reads the projection; "plus" and "full" (faces) the hidden layers."""
+def write_adapter(
+    path: Path,
+    unet: Any,
+    kind: str = "plain",
+    seed: int = 1,
+    width: int = PROJECTION,
+    dtype: torch.dtype = torch.float32,
+) -> AdapterEntry:
+    """For a UNet: "plain" reads the projection, of ``width``; "plus" and "full" (faces) the hidden layers."""
     torch.manual_seed(seed)
-    width = unet.config.cross_attention_dim
-    state = {f"image_proj.{name}": tensor for name, tensor in _projection(kind, width).items()}
-    state |= {f"ip_adapter.{name}": tensor for name, tensor in _attentions(unet, width).items()}
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
-    reads, read = ("projection", PROJECTION) if kind == "plain" else ("hidden", HIDDEN)
+    text = unet.config.cross_attention_dim
+    state = {f"image_proj.{name}": tensor for name, tensor in _projection(kind, text, width).items()}
+    state |= {f"ip_adapter.{name}": tensor for name, tensor in _attentions(unet, text).items()}
+    save_file({name: tensor.to(dtype).contiguous() for name, tensor in state.items()}, path)
+    reads, read = ("projection", width) if kind == "plain" else ("hidden", HIDDEN)
     return AdapterEntry(path.stem, path.stem, "starter", path, reads, read)
 
 
@@ -65,10 +72,10 @@ def _attentions(unet: Any, width: int) -> dict[str, torch.Tensor]:
     return made
 
 
-def _projection(kind: str, width: int) -> dict[str, torch.Tensor]:
+def _projection(kind: str, width: int, read: int) -> dict[str, torch.Tensor]:
     if kind == "plain":
         return {
-            "proj.weight": torch.randn(4 * width, PROJECTION) * STRENGTH,
+            "proj.weight": torch.randn(4 * width, read) * STRENGTH,
             "proj.bias": torch.randn(4 * width) * STRENGTH,
             "norm.weight": torch.ones(width),
             "norm.bias": torch.zeros(width),
