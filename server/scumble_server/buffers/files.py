@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from scumble_shared.errors import ErrorCode, Remedy, ScumbleError
 from scumble_shared.limits import DEFAULT_LIMITS
 from scumble_shared.tensor import AnyArray
@@ -45,11 +45,12 @@ def read_picture(path: Path, field: str) -> AnyArray:
     """PNG, JPEG or WebP as stored: uint8 or uint16 H x W, or uint8 H x W x 3. Raises ScumbleError.
 
     An alpha channel is dropped, a palette looked up, a printer's colours (CMYK) become those of a screen. Of a picture
-    that moves the first is taken.
+    that moves the first is taken; one that a camera took on its side is turned.
     """
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            check_size(*image.size, path, field)
+        with Image.open(path, formats=FORMATS) as stored:
+            check_size(*stored.size, path, field)
+            image: Image.Image = ImageOps.exif_transpose(stored)  # cameras write down which way is up
             if image.mode in ("I;16", "I;16B", "I"):
                 return np.asarray(image).astype(np.uint16)
             return np.asarray(image.convert("L" if image.mode in ("L", "LA", "1") else "RGB"))

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from scumble_shared.job import CONTROL_KINDS, MEMORIES, QUALITIES, SAMPLERS, TILINGS, GenerateJob
+from scumble_shared.job import MEMORIES, QUALITIES, SAMPLERS, TILINGS, GenerateJob
 from scumble_shared.tensor import AnyArray
 
 from ..buffers.convert import DEPTH_KINDS, NORMAL_SPACES
@@ -16,6 +16,7 @@ from ..buffers.files import refused
 from ..metadata import png_bytes
 from ..models.scan import default_model_dirs
 from ..workers.spec import engine_spec
+from .generate_controls import add_control_arguments
 from .generate_job import DEFAULT_FOV, made_of
 from .generate_references import add_reference_arguments
 from .generate_regions import add_region_arguments
@@ -82,13 +83,7 @@ def _add_geometry(group: argparse._ArgumentGroup) -> None:
         help="file or text: {view: 16 numbers, world to view, row by row; projection: 16, OpenGL; near, far}",
     )
     group.add_argument("--fov", type=float, help=f"vertical, degrees, without --camera (default {DEFAULT_FOV:g})")
-    group.add_argument(
-        "--control",
-        action="append",
-        default=[],
-        metavar="KIND[:STRENGTH[:START[:END]]]",
-        help=f"one of {', '.join(CONTROL_KINDS)}; default: depth and normal where given and the model knows them",
-    )
+    add_control_arguments(group)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 from scumble_shared.camera import Camera, look_at, perspective
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
-from scumble_shared.job import CONTROL_KINDS, DEFAULT_MODEL, Control, GenerateJob, View
+from scumble_shared.job import DEFAULT_MODEL, GenerateJob, View
 from scumble_shared.limits import DEFAULT_LIMITS
 from scumble_shared.messages import Capabilities, ModelInfo
 from scumble_shared.schema import decode, loads
@@ -20,6 +20,7 @@ from scumble_shared.validate import facts_of, validate_job
 
 from ..buffers.convert import read_color, read_depth, read_ids, read_mask, read_normal
 from ..buffers.files import refused
+from .generate_controls import controls_of
 from .generate_references import references_of
 from .generate_regions import labels_of, regions_of
 from .generate_words import Words, settings_from, words_of
@@ -80,7 +81,8 @@ def made_of(arguments: argparse.Namespace, capabilities: Capabilities) -> Made:
     seed = _given(arguments.seed, like.seed if like else secrets.randbelow(RANDOM_SEEDS))
     tensors = {digest_of(array): array for array in buffers.values() if array is not None}
     references, pictures = references_of(arguments)
-    tensors |= {digest_of(picture): picture for picture in pictures}
+    controls, shown = controls_of(arguments, model, like)
+    tensors |= {digest_of(picture): picture for picture in (*pictures, *shown)}
     regions, masks = regions_of(arguments, words.styles)
     tensors |= masks
     digests = {name: None if array is None else digest_of(array) for name, array in buffers.items()}
@@ -105,7 +107,7 @@ def made_of(arguments: argparse.Namespace, capabilities: Capabilities) -> Made:
         num_inference_steps=_given(arguments.steps, (same or model).num_inference_steps),
         guidance_scale=_given(arguments.guidance_scale, (same or model).guidance_scale),
         seed=seed,
-        controls=_controls(arguments, model, like),
+        controls=controls,
         view=view,
         init_image=digests["init_image"],
         mask=digests["mask"],
@@ -182,30 +184,3 @@ def _flat(value: object) -> object:
     if isinstance(value, list) and len(value) == 4 and all(isinstance(row, list) for row in value):
         return [number for row in value for number in row]
     return value
-
-
-def _controls(arguments: argparse.Namespace, model: ModelInfo, like: GenerateJob | None) -> tuple[Control, ...]:
-    """Those that are said; else those of the given buffers, as strong as in the picture to be like."""
-    if arguments.control:
-        return tuple(_control(text) for text in arguments.control)
-    given = {"depth": arguments.depth, "normal": arguments.normal}
-    kinds = [kind for kind, path in given.items() if path and kind in model.control_kinds]
-    strengths = {control.kind: control for control in reversed(like.controls if like else ())}
-    return tuple(
-        replace(strengths.get(kind, Control(kind)), model="", image=None, near=None, far=None) for kind in kinds
-    )
-
-
-def _control(text: str) -> Control:
-    """ "KIND[:STRENGTH[:START[:END]]]"."""
-    kind, *numbers = text.split(":")
-    if kind not in CONTROL_KINDS:
-        raise refused("control", f"{kind!r} is no kind of control; known are {', '.join(CONTROL_KINDS)}")
-    try:
-        values = [float(number) for number in numbers]
-    except ValueError:
-        values = [math.nan]
-    if len(values) > 3 or not all(math.isfinite(value) for value in values):
-        raise refused("control", f"expected KIND:STRENGTH:START:END such as depth:0.8:0:0.6, got {text!r}")
-    strength, start, end = (*values, *(1.0, 0.0, 1.0)[len(values) :])
-    return Control(kind, strength=strength, start=start, end=end)
