@@ -297,13 +297,13 @@ class Session:
             self._end(result.job_id, JobState.FAILED, error=prepared)
             return
         digests = {info.name: info.digest for info in result.tensors}
+        self.jobs.annotate(result.job_id, memory_note(result.provenance))
         record = self._end(
             result.job_id,
             JobState.DONE,
             digests=digests,
             prepared=prepared,
             provenance=result.provenance,
-        self.jobs.annotate(result.job_id, memory_note(result.provenance))
             fraction=1.0,
             eta=None,
         )

@@ -102,6 +102,8 @@ def _spared(job: GenerateJob) -> dict[str, Digest]:
     """What of the view no control and no region reads, by field."""
     seen = [control for control in job.controls if control.image is None]
     read = {field for control in seen for field in READ_BY.get(control.kind, CAPTURED)}
+    if job.regions:
+        read.add("object_id")
     return {field: name for field in CAPTURED if field not in read and (name := getattr(job.view, field))}
 
 
@@ -115,8 +117,6 @@ def same(first: Frame, second: Frame) -> bool:
         for frame, own in zip((first, second), names, strict=True)
     ]
     return jobs[0] == jobs[1] and all(
-    if job.regions:
-        read.add("object_id")
         np.array_equal(first.request.tensors[one], second.request.tensors[other])
         for one, other in zip(*names, strict=True)
     )
