@@ -180,7 +180,7 @@ def _draft(
     if needs_color(job.controls) and unseen != "KEEP":
         raise ScumbleError(
             ErrorCode.SCENE,
-            "Tile and Colour Grid follow what is painted already; have unseen places kept, or remove the control",
+            "Tile and Colour Grid follow what is painted already; set Unseen to Keep, or remove the control",
             field="controls",
         )
     poses = poses_of(context.evaluated_depsgraph_get()) if needs_poses(job.controls) else ()

@@ -60,6 +60,10 @@ def read_detector_folder(folder: Path) -> str:
             check_weights(folder / part, part)
         if not (folder / "tokenizer").is_dir():
             raise BadFileError("the folder tokenizer is missing")
+        index = read_json(folder / "model_index.json")
+        for key in ("default_denoising_steps", "default_processing_resolution"):
+            if not isinstance(index.get(key), int):
+                raise BadFileError(f"model_index.json doesn't say {key}; get a newer version of it")
         return MARIGOLD[name]
     check_weights(folder, folder.name)
     if not (folder / "preprocessor_config.json").is_file():
