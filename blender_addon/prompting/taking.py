@@ -12,6 +12,7 @@ from scumble_shared.metadata import CHUNK, read_settings, settings_in
 from scumble_shared.prompts import escaped, with_loras
 
 from ..operators.base import attempt
+from ..references.request import take_references
 from ..state import session
 from ..words import set_names
 
@@ -44,6 +45,8 @@ def take_job(scene: bpy.types.Scene, job: GenerateJob, capabilities: Capabilitie
     settings.width, settings.height = job.width, job.height
     settings.batch_size, settings.lock_seed = 1, True
     _take_controls(settings, job.controls, notes)
+    if not take_references(scene, job.references):
+        notes.append("it went by reference pictures which aren't in the list")
     if job.init_image is not None:
         notes.append("it began with another picture, which isn't in it")
     if job.regions:

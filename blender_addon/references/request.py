@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import bpy
 from scumble_shared.errors import ErrorCode, ScumbleError
@@ -13,7 +14,7 @@ from ..connection.addressing import stand_in
 from .pixels import mask_pixels, picture_pixels
 from .properties import SCUMBLE_PG_reference
 
-__all__ = ["known_pictures", "references_key", "references_of"]
+__all__ = ["known_pictures", "references_key", "references_of", "take_references"]
 
 
 def references_of(
@@ -59,6 +60,21 @@ def known_pictures(
         raise ScumbleError(ErrorCode.SCENE, message, field="references")
     tensors.update({reference.image: there[reference.image] for reference in found})
     return found
+
+
+def take_references(scene: bpy.types.Scene, references: Sequence[Reference]) -> bool:
+    """Has those of the list act that an earlier job had, as they acted there, and no others; whether all are there."""
+    shown: dict[Digest, SCUMBLE_PG_reference] = {}
+    for entry in scene.scumble_references.pictures:
+        entry.enabled = False
+        if references and entry.image is not None:
+            with suppress(ScumbleError):  # of one that can't be read, nobody can tell
+                shown.setdefault(digest_of(picture_pixels(entry.image)), entry)
+    for reference in references:
+        if (entry := shown.get(reference.image)) is not None:
+            entry.enabled, entry.weight, entry.use = True, reference.weight, reference.use
+            entry.adapter_id, entry.start, entry.end = reference.model, reference.start, reference.end
+    return all(reference.image in shown for reference in references)
 
 
 def _acting(scene: bpy.types.Scene) -> list[SCUMBLE_PG_reference]:

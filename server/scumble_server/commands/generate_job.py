@@ -81,6 +81,8 @@ def made_of(arguments: argparse.Namespace, capabilities: Capabilities) -> Made:
     seed = _given(arguments.seed, like.seed if like else secrets.randbelow(RANDOM_SEEDS))
     tensors = {digest_of(array): array for array in buffers.values() if array is not None}
     references, pictures = references_of(arguments)
+    if like is not None and like.references and not references:
+        notes.append("it went by reference pictures, which aren't in it; show them again with --reference")
     controls, shown = controls_of(arguments, model, like)
     tensors |= {digest_of(picture): picture for picture in (*pictures, *shown)}
     regions, masks = regions_of(arguments, words.styles)

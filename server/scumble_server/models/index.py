@@ -38,8 +38,8 @@ __all__ = ["TASKS", "ModelIndex"]
 
 BIG_G = "CLIP ViT-bigG (sdxl_models/image_encoder of h94/IP-Adapter)"
 VIT_H = "CLIP ViT-H (models/image_encoder of h94/IP-Adapter; scumble download ip-adapter-encoder)"
-ENCODERS = {1024: VIT_H, 1280: f"{VIT_H} or {BIG_G}", 1664: BIG_G}
-"""Width that an IP-Adapter reads -> image encoders of that width."""
+ENCODERS = {("projection", 1024): VIT_H, ("hidden", 1280): VIT_H, ("projection", 1280): BIG_G, ("hidden", 1664): BIG_G}
+"""What an IP-Adapter reads, and how wide that is -> the image encoder."""
 
 TASKS = ("generate", "control_images", "project", "texture", "upscale")
 
@@ -154,7 +154,7 @@ class ModelIndex:
             raise ScumbleError(ErrorCode.MODEL_MISMATCH, message, field=field, remedy=remedy)
         if entry.encoder is None:
             message = f"the image encoder is missing that {entry.name} looks at pictures with ({entry.width} wide)"
-            how = Remedy(f"Put {ENCODERS.get(entry.width, 'its image_encoder folder')} beside it")
+            how = Remedy(f"Put {ENCODERS.get((entry.reads, entry.width), 'its image_encoder folder')} beside it")
             raise ScumbleError(ErrorCode.MODEL_MISSING, message, field=field, remedy=how)
         return entry
 

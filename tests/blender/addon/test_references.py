@@ -200,6 +200,25 @@ class TestTheList:
         assert len(entries) == 3
 
 
+class TestSettingsOutOfAPicture:
+    def test_those_of_the_list_act_as_they_did_and_others_do_not(self, scene, part):
+        take = part("references.request").take_references
+        first, second = add(scene, image("First", 5, 4)), add(scene, image("Second"))
+        (name,) = asked_of(part, first)
+        assert take(scene, (Reference(name, "ip", 0.25, "content", 0.125, 0.5),))
+        first, second = scene.scumble_references.pictures
+        assert (first.enabled, second.enabled) == (True, False)
+        assert (first.weight, first.use, first.adapter_id, first.start, first.end) == (
+            0.25,
+            "content",
+            "ip",
+            0.125,
+            0.5,
+        )
+        assert not take(scene, (Reference("f" * 64),))
+        assert not any(entry.enabled for entry in scene.scumble_references.pictures)
+
+
 class TestTexturesOnceMore:
     def test_pictures_are_found_by_what_they_show(self, scene, part):
         known = part("references.request").known_pictures
