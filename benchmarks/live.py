@@ -162,8 +162,6 @@ def mark(marks: dict[str, float], now: float) -> None:
     if record is None:
         return
     marks["captured"] = marks["captured"] or now
-    if not record.job.view.depth.startswith("stand-in"):
-        marks.setdefault("hashed", now)
     if record.state == "running":
         marks.setdefault("started", now)
     if record.step > 0:
@@ -174,7 +172,6 @@ def add(stages: dict[str, list[float]], marks: dict[str, float], begin: float, e
     """Splits one change into its stages; those that came within one turn count to the last of them."""
     names = {
         "captured": "notice and capture",
-        "hashed": "hash, on the network thread",
         "started": "encode, socket, queue, worker",
         "first step": "first step",
     }

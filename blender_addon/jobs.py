@@ -82,7 +82,7 @@ class JobRecord:
     """fraction: of the whole job in [0, 1], None while unknown. eta: seconds left, None while unknown.
 
     job, tensors: by stand-ins until the network thread has hashed the tensors, by content address from then on, and
-    kept for a later job about the same view.
+    kept for a later job about the same view. Of a frame of live mode the view's buffers keep their stand-ins.
     digests: content addresses of the results by name, for later jobs. prepared: what the network thread made of
     them. provenance: JSON text. note: what happened to the result, for the artist.
     """

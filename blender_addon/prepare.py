@@ -105,13 +105,13 @@ def float_pixels(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.f
     """uint8 or uint16 H x W x C, top row first -> float32 H x W x 4 in [0, 1], bottom row first, as Blender has
     images."""
     height, width, channels = pixels.shape
-    result = np.empty((height, width, 4), np.float32)
-    result[..., 3] = 1.0
-    scale = np.float32(1.0 / np.iinfo(pixels.dtype).max)
-    # One channel after the other: numpy is slow over rows of three.
+    limit = np.iinfo(pixels.dtype).max
+    placed = np.empty((height, width, 4), pixels.dtype)
+    placed[..., 3] = limit
+    # One channel after the other, as numpy is slow over rows of three; and where they are small.
     for channel in range(max(channels, 3)):
-        np.multiply(pixels[::-1, :, min(channel, channels - 1)], scale, out=result[..., channel])
-    return result
+        placed[..., channel] = pixels[::-1, :, min(channel, channels - 1)]
+    return np.multiply(placed, np.float32(1.0 / limit), dtype=np.float32)
 
 
 def _picture(name: str, array: NDArray[np.uint8] | NDArray[np.uint16], record: str, parameters: str) -> Picture:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -79,7 +79,7 @@ class Session:
         self._on_preview = on_preview
         self._link: Link | None = None
         self._server: LocalServer | None = None
-        self._waiting: list[tuple[str, Mapping[Digest, AnyArray], bool]] = []
+        self._waiting: list[tuple[str, Mapping[Digest, AnyArray], bool, Collection[Digest]]] = []
         self._looked = 0.0
 
     # --- connection ---------------------------------------------------------------------------------
@@ -136,9 +136,9 @@ class Session:
 
     def _open(self, address: Address, find: Callable[[], Address] | None = None) -> None:
         self._link = Link(address, self._client, self._prepared, find)
-        for job_id, tensors, previews in self._waiting:
+        for job_id, tensors, previews, once in self._waiting:
             if (record := self.jobs.get(job_id)) is not None and not record.state.ended:
-                self._link.submit(job_id, record.job, tensors, previews=previews)
+                self._link.submit(job_id, record.job, tensors, previews=previews, once=once)
         self._waiting.clear()
         self._link.start()
         self._set(ConnectionState.CONNECTING)
@@ -168,18 +168,25 @@ class Session:
     # --- jobs ---------------------------------------------------------------------------------------
 
     def submit(
-        self, job: Job, tensors: Mapping[Digest, AnyArray], target: Target, *, previews: bool = True
+        self,
+        job: Job,
+        tensors: Mapping[Digest, AnyArray],
+        target: Target,
+        *,
+        previews: bool = True,
+        once: Collection[Digest] = (),
     ) -> JobRecord:
         """Have ``job`` done as soon as there is a connection.
 
-        tensors: by stand-in (:mod:`.connection.addressing`) or content address, as the job names them.
+        tensors: by stand-in (:mod:`.connection.addressing`) or content address, as the job names them. once: those
+        that no other job will need.
         """
         record = JobRecord(str(uuid.uuid4()), job, target, tensors=tensors, note=target.note)
         self.jobs.add(record)
         if self._link is not None:
-            self._link.submit(record.id, job, tensors, previews=previews)
+            self._link.submit(record.id, job, tensors, previews=previews, once=once)
         else:
-            self._waiting.append((record.id, tensors, previews))
+            self._waiting.append((record.id, tensors, previews, once))
         if not target.live:
             self.problem = None
             self.changes += 1

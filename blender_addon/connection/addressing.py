@@ -1,10 +1,14 @@
-"""Content addresses without the main thread hashing: stand-ins now, the addresses themselves on the network thread."""
+"""Content addresses without the main thread hashing: stand-ins now, the addresses themselves on the network thread.
+
+A stand-in is a one-off name, so that what is needed but once can travel under it, and is never hashed.
+"""
 
 from __future__ import annotations
 
 import itertools
+import secrets
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TypeVar
 
 from scumble_shared.job import Job, with_tensors
@@ -14,7 +18,7 @@ __all__ = ["addressed", "stand_in"]
 
 AnyJob = TypeVar("AnyJob", bound=Job)
 
-_PREFIX = "stand-in:"
+_PREFIX = f"once:{secrets.token_hex(16)}:"
 _numbers = itertools.count(1)
 
 WORTH_A_THREAD = 512 * 1024
@@ -31,10 +35,13 @@ def stand_in(array: AnyArray) -> Digest:
     return f"{_PREFIX}{next(_numbers)}"
 
 
-def addressed(job: AnyJob, tensors: Mapping[Digest, AnyArray]) -> tuple[AnyJob, dict[Digest, AnyArray]]:
-    """The same job and tensors, named by content. Takes about a millisecond for each 1.5 MB, of two threads' time."""
+def addressed(
+    job: AnyJob, tensors: Mapping[Digest, AnyArray], once: Collection[Digest] = ()
+) -> tuple[AnyJob, dict[Digest, AnyArray]]:
+    """The same job and tensors, named by content but for ``once``, which no other job will name. Takes about a
+    millisecond for each 1.5 MB, of two threads' time."""
     names = {name: name for name in tensors} | _digests(
-        {name: array for name, array in tensors.items() if name.startswith(_PREFIX)}
+        {name: array for name, array in tensors.items() if name.startswith(_PREFIX) and name not in once}
     )
     return with_tensors(job, names), {names[name]: array for name, array in tensors.items()}
 

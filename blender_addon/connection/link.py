@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from scumble_shared.client import Arrived, ClientSession
@@ -107,12 +107,21 @@ class Link:
     def start(self) -> None:
         self._thread.start()
 
-    def submit(self, job_id: str, job: Job, tensors: Mapping[Digest, AnyArray], *, previews: bool = True) -> None:
+    def submit(
+        self,
+        job_id: str,
+        job: Job,
+        tensors: Mapping[Digest, AnyArray],
+        *,
+        previews: bool = True,
+        once: Collection[Digest] = (),
+    ) -> None:
         """Returns at once; the job's end will be among the events.
 
-        tensors: by stand-in or content address, as the job names them; nobody may change them from now on.
+        tensors: by stand-in or content address, as the job names them; nobody may change them from now on. once: the
+        stand-ins of those that no other job will need, which go to the server as they are.
         """
-        self._inbox.put(lambda: self._submit(job_id, job, tensors, previews=previews))
+        self._inbox.put(lambda: self._submit(job_id, job, tensors, previews, once))
 
     def cancel(self, job_id: str) -> None:
         self._inbox.put(lambda: self._deliver(self._session.cancel(job_id)))
@@ -212,10 +221,13 @@ class Link:
             if not isinstance(item, _Frame):
                 item()
 
-    def _submit(self, job_id: str, job: Job, tensors: Mapping[Digest, AnyArray], *, previews: bool) -> None:
-        job, tensors = addressed(job, tensors)
+    def _submit(
+        self, job_id: str, job: Job, tensors: Mapping[Digest, AnyArray], previews: bool, once: Collection[Digest]
+    ) -> None:
+        if set(tensors) - set(once):
+            job, tensors = addressed(job, tensors, once)
+            self.events.put(Addressed(job_id, job, tensors))
         self._jobs[job_id] = job
-        self.events.put(Addressed(job_id, job, tensors))
         self._session.submit(job_id, job, tensors, previews=previews)
 
     def _deliver(self, messages: list[Arrived]) -> None:

@@ -16,7 +16,7 @@ from ..jobs import JobRecord
 from ..prepare import finished
 from ..runtime import ensure_connection
 from ..state import session
-from .frames import with_spare
+from .frames import with_addresses, with_spare
 from .painter import Painter
 
 __all__ = ["is_on", "keep", "latest", "painter", "register", "start", "stop", "texture", "unregister"]
@@ -91,7 +91,7 @@ def _as_result() -> JobRecord:
         raise ScumbleError(ErrorCode.SCENE, "live mode hasn't painted anything yet", field="live")
     if (known := session().jobs.get(frame.id)) is not None:
         return known
-    record = with_spare(finished(frame), _spare())
+    record = with_spare(finished(with_addresses(frame)), _spare())
     session().jobs.add(record)
     return record
 

@@ -14,11 +14,12 @@ from scumble_shared.messages import Capabilities
 from scumble_shared.tensor import AnyArray, Digest, digest_of
 
 from .. import capture, request
+from ..connection.addressing import addressed
 from ..jobs import JobRecord
 from .adapt import Quality
 from .watch import Place
 
-__all__ = ["Frame", "at_place", "look", "same", "with_spare"]
+__all__ = ["Frame", "at_place", "look", "same", "with_addresses", "with_spare"]
 
 CAPTURED = ("normal", "object_id")
 """Buffers of a view beside its depth, which is always of use."""
@@ -48,6 +49,12 @@ class Frame:
     @property
     def job(self) -> GenerateJob:
         return self.request.job
+
+    @property
+    def captured(self) -> frozenset[Digest]:
+        """Names of the buffers that are of this frame alone."""
+        view = self.job.view
+        return frozenset(name for name in (view.depth, view.normal, view.object_id, view.color) if name is not None)
 
     @property
     def covered(self) -> NDArray[np.bool_]:
@@ -89,6 +96,12 @@ def look(context: bpy.types.Context, capabilities: Capabilities, quality: Qualit
     spare = {field: made.tensors[name] for field, name in spared.items()}
     made = replace(made, job=replace(made.job, view=view), tensors=left, target=replace(made.target, live=True))
     return Frame(made, spare, depth, capture.drawn_surfaces())
+
+
+def with_addresses(record: JobRecord) -> JobRecord:
+    """A finished frame whose job names everything by content, as any other job does. A few milliseconds."""
+    job, tensors = addressed(record.job, record.tensors)
+    return replace(record, job=job, tensors=tensors)
 
 
 def with_spare(record: JobRecord, spare: Mapping[str, AnyArray]) -> JobRecord:

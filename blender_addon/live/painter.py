@@ -327,7 +327,7 @@ class Painter:
         expected = self._controller.expected(quality) or FIRST_GUESS
         previews = expected > WORTH_PREVIEWS and preferences().show_previews
         made = frame.request
-        record = session().submit(made.job, made.tensors, made.target, previews=previews)
+        record = session().submit(made.job, made.tensors, made.target, previews=previews, once=frame.captured)
         now = time.perf_counter()
         self._schedule.submitted(now, record.id, start, expected, now - begin)
         self._sent[record.id] = _Sent(frame, self._watch.version, quality, start.refine, now)

@@ -13,6 +13,7 @@ from scumble_shared.errors import ErrorCode, ScumbleError
 from .. import pump
 from ..jobs import JobRecord
 from . import control
+from .frames import with_addresses
 from .painter import Painter
 from .timing import Timings
 
@@ -30,6 +31,7 @@ class Live:
 
     def __init__(self, painter: Painter) -> None:
         self._painter = painter
+        self._record: JobRecord | None = None
 
     def __enter__(self) -> Live:
         return self
@@ -40,12 +42,16 @@ class Live:
     @property
     def record(self) -> JobRecord | None:
         """The newest finished frame: its ``job`` says from where, at what size and in how many steps."""
-        return self._painter.latest
+        latest = self._painter.latest
+        if latest is not None and (self._record is None or self._record.id != latest.id):
+            self._record = with_addresses(latest)
+        return self._record
 
     @property
     def pixels(self) -> NDArray[np.uint8] | None:
         """H x W x 3, top row first, of the newest finished frame."""
-        return None if self.record is None else self.record.prepared.pixels
+        latest = self._painter.latest
+        return None if latest is None else latest.prepared.pixels
 
     @property
     def refined(self) -> bool:

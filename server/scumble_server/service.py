@@ -57,7 +57,8 @@ class JobPreviewUpdate:
 @dataclass(frozen=True, slots=True)
 class JobResultUpdate:
     """tensors: by result name. provenance: JSON text. digests: content address of each tensor, by the same names;
-    the store keeps the tensors under them, so that a later job can refer to a result."""
+    the store keeps the tensors under them, so that a later job can refer to a result. None, or "", for a job with
+    one-off tensors."""
 
     tensors: Mapping[str, AnyArray]
     provenance: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -14,7 +13,7 @@ from .facts import TensorFacts
 from .job import View
 from .limits import DEFAULT_LIMITS, Limits
 from .pose import check_poses
-from .tensor import Digest
+from .tensor import Digest, is_digest
 
 __all__ = [
     "Facts",
@@ -28,7 +27,6 @@ __all__ = [
     "quoted",
 ]
 
-DIGEST = re.compile(r"[0-9a-f]{64}")
 RIGID_TOLERANCE = 1e-3
 FLOATS = ("float32", "float16")
 
@@ -100,8 +98,8 @@ def check_tensor(
     """
     if digest is None:
         return None
-    if DIGEST.fullmatch(digest) is None:
-        raise invalid(path, "expected a content address, 64 lower-case hexadecimal digits")
+    if not is_digest(digest):
+        raise invalid(path, "expected a content address, 64 lower-case hexadecimal digits, or a one-off name")
     seen = facts.get(digest)
     if seen is None:
         return None

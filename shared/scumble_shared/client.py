@@ -48,7 +48,7 @@ from .messages import (
     Submit,
     Upload,
 )
-from .tensor import AnyArray, Digest
+from .tensor import AnyArray, Digest, is_one_off
 
 __all__ = ["Arrived", "ClientSession", "ClientState"]
 
@@ -351,7 +351,7 @@ class ClientSession:
             wanted = dict.fromkeys(tensors_of(pending.job))
             digests = [digest for digest in wanted if digest in pending.tensors and digest not in self._known]
             self._orders.extend(_UploadOrder(group) for group in self._grouped(digests, pending.tensors))
-            self._remember(digests)
+            self._remember(digest for digest in digests if not is_one_off(digest))
         self._orders.append(_SubmitOrder(job_id))
 
     def _grouped(self, digests: Iterable[Digest], tensors: Mapping[Digest, AnyArray]) -> Iterator[tuple[Digest, ...]]:

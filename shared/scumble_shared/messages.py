@@ -331,7 +331,7 @@ class Submit:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """Binary. Tensors for later jobs; each is stored under its digest, which the server checks."""
+    """Binary. Tensors for later jobs; each is stored under its digest; the server checks content addresses."""
 
     tensors: tuple[TensorInfo, ...]
     type: Literal["upload"] = "upload"

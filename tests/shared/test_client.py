@@ -5,6 +5,8 @@ How it fares with a server over a bad line is in tests/server/net/test_lossy_lin
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -143,6 +145,14 @@ class TestSubmitting:
         session.submit("a", JOB, TENSORS)
         session.submit("b", JOB, TENSORS)
         assert said(session) == [upload(), Submit("a", JOB), Submit("b", JOB)]
+
+    def test_a_tensor_of_a_one_off_name_travels_with_every_job_as_the_server_has_forgotten_it(self):
+        session, _ = ready_session()
+        once = f"once:{'0' * 32}:1"
+        job = replace(JOB, init_image=once)
+        for job_id in ("first", "second"):
+            session.submit(job_id, job, {once: IMAGE})
+            assert said(session) == [upload(once), Submit(job_id, job)]
 
     def test_unless_the_server_has_lost_it(self):
         session, _ = ready_session()

@@ -88,9 +88,9 @@ class JobBook:
         return list(self._entries.values())
 
     def keep(self, digests: Sequence[Digest], arrays: Sequence[AnyArray]) -> None:
-        """Results, as far as there is room for them."""
+        """Results that have addresses, as far as there is room for them."""
         for digest, array in zip(digests, arrays, strict=True):
-            if self.store.has_room(array.nbytes):
+            if digest and self.store.has_room(array.nbytes):
                 self.store.put(digest, array)
 
     def end(self, entry: Entry, update: JobUpdate) -> None:

@@ -7,13 +7,14 @@ from collections.abc import Iterable
 
 import numpy as np
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
-from scumble_shared.tensor import AnyArray, Digest
+from scumble_shared.tensor import AnyArray, Digest, is_one_off
 
 __all__ = ["TensorStore"]
 
 
 class TensorStore:
-    """Least recently used tensors leave first; pinned ones stay. Not thread-safe: for one event loop."""
+    """Least recently used tensors leave first; pinned ones stay; those of one-off names leave when they are unpinned.
+    Not thread-safe: for one event loop."""
 
     def __init__(self, budget_bytes: int) -> None:
         self._budget = budget_bytes
@@ -100,6 +101,8 @@ class TensorStore:
             if self._pins[digest] == 0:
                 del self._pins[digest]
                 self._pinned_bytes -= self._arrays[digest].nbytes
+                if is_one_off(digest):
+                    self._bytes -= self._arrays.pop(digest).nbytes
 
     def _evict_down_to(self, limit: int) -> None:
         idle = (digest for digest in list(self._arrays) if digest not in self._pins)

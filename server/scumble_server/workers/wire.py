@@ -127,7 +127,7 @@ class WorkPreview:
 
 @dataclass(frozen=True, slots=True)
 class WorkResult:
-    """names, digests: of the tensors that follow, in their order. provenance: JSON text."""
+    """names, digests: of the tensors that follow, in their order; a digest may be "". provenance: JSON text."""
 
     job_id: str
     names: tuple[str, ...]

@@ -15,7 +15,7 @@ import pytest
 from scumble_shared.camera import Camera, pack_matrix
 from scumble_shared.errors import ScumbleError
 from scumble_shared.job import GenerateJob, View
-from scumble_shared.tensor import digest_of
+from scumble_shared.tensor import digest_of, is_one_off
 
 MODULE = "bl_ext.user_default.scumble"
 
@@ -265,6 +265,19 @@ def test_large_tensors_get_the_same_addresses_as_small_ones(part):
     )
     assert (job.view.depth, job.view.normal, job.view.object_id, job.init_image) == tuple(map(digest_of, arrays))
     assert all(tensors[digest_of(array)] is array for array in arrays)
+
+
+def test_what_is_needed_once_keeps_its_stand_in_which_is_a_name_by_itself(part):
+    addressing = part("connection.addressing")
+    depth, image = np.ones((64, 64), np.float32), np.zeros((64, 64, 3), np.uint8)
+    names = addressing.stand_in(depth), addressing.stand_in(image)
+    view = View(Camera(pack_matrix(np.eye(4)), pack_matrix(np.eye(4)), 64, 64, 0.1, 10.0), names[0])
+    made = GenerateJob("x", view=view, init_image=names[1])
+    job, tensors = addressing.addressed(made, {names[0]: depth, names[1]: image}, once={names[0]})
+    assert job == replace(made, init_image=digest_of(image))
+    assert is_one_off(job.view.depth)
+    assert tensors[job.view.depth] is depth
+    assert tensors[job.init_image] is image
 
 
 def test_what_cannot_travel_is_refused_where_it_is_made(part):

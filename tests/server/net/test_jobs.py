@@ -51,6 +51,12 @@ class TestJobs:
             second = client.run_job(job(init_image=first.digests["image/0"]))
         np.testing.assert_array_equal(second.tensors["image/0"], 255 - first.tensors["image/0"])
 
+    def test_tensors_may_have_names_for_once(self, server):
+        once = f"once:{'0' * 32}:1"
+        with connect(server.url, TOKEN) as client:
+            result = client.run_job(job(init_image=once), {once: IMAGE})
+        np.testing.assert_array_equal(result.tensors["image/0"], 255 - IMAGE)
+
     def test_failures_are_typed(self, server):
         with connect(server.url, TOKEN) as client:
             with pytest.raises(ScumbleError) as caught:

@@ -55,6 +55,19 @@ class TestAJob:
 
         run(scenario())
 
+    def test_of_one_off_tensors_leaves_nothing_behind(self, brush_service, listener):
+        async def scenario():
+            picture, once = np.full((48, 64, 3), 9, np.uint8), f"once:{'0' * 32}:1"
+            async with brush_service() as service:
+                service.put(once, picture)
+                heard = await done(service, listener, job(init_image=once))
+                assert service.missing([once]) == (once,)
+                assert service.status().store_bytes == 0
+            assert heard.updates[-1].digests["image/0"] == ""
+            assert heard.updates[-1].tensors["image/0"].shape == (48, 64, 3)
+
+        run(scenario())
+
     def test_is_told_step_by_step_after_its_start(self, brush_service, listener):
         async def scenario():
             async with brush_service() as service:

@@ -23,6 +23,27 @@ def filled(budget, *names, size=10):
     return store
 
 
+ONCE = f"once:{'0' * 32}:1"
+
+
+class TestOneOffNames:
+    def test_leave_with_the_last_who_needs_them(self):
+        store = filled(100, ONCE, "a")
+        store.pin([ONCE, "a"])
+        store.pin([ONCE])
+        store.unpin([ONCE, "a"])
+        assert ONCE in store
+        store.unpin([ONCE])
+        assert store.missing([ONCE, "a"]) == (ONCE,)
+        assert (store.used_bytes, store.pinned_bytes) == (10, 0)
+
+    def test_wait_for_their_job_as_long_as_there_is_room(self):
+        store = filled(20, ONCE, "a")
+        assert ONCE in store
+        store.put("b", tensor(10))
+        assert ONCE not in store
+
+
 class TestMissing:
     def test_names_what_is_not_stored_once_in_order(self):
         store = filled(100, "b")
