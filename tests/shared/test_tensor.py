@@ -29,8 +29,14 @@ def test_one_off_names_are_names_and_no_addresses(number):
 @pytest.mark.parametrize(
     "name",
     [
-        *("", "once:", f"once:{NONCE}", f"once:{NONCE}:", f"once:{NONCE}:1 ", f"once:{NONCE}:1\n", f"once:{NONCE[1:]}:1"),
-        *(f"once:{NONCE}:{10**18}", f"once:{NONCE.upper()}:1", f"twice:{NONCE}:1", f"once:{NONCE}:-1"),
+        *("", "once:", f"once:{NONCE}", f"once:{NONCE}:", f"once:{NONCE}:1 ", f"once:{NONCE}:1\n"),
+        *(
+            f"once:{NONCE[1:]}:1",
+            f"once:{NONCE}:{10**18}",
+            f"once:{NONCE.upper()}:1",
+            f"twice:{NONCE}:1",
+            f"once:{NONCE}:-1",
+        ),
     ],
 )
 def test_what_is_neither(name):
