@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scumble_shared.job import CONTROL_KINDS
 
 FAMILIES = {"sd15": "SD 1.5", "sdxl": "SDXL", "sd3": "SD 3, 3.5", "flux": "FLUX.1"}
 TITLES = {
@@ -45,6 +46,7 @@ TITLES = {
         "inpainting + several ControlNets",
         "inpainting + ControlNet-Union",
     ),
+    "Kinds of control": (*(f"control, {kind}" for kind in CONTROL_KINDS), "control, found in photos and paintings"),
     "LoRAs": (
         "LoRA, names of peft",
         "LoRA, names of kohya",
@@ -77,7 +79,7 @@ TITLES = {
     ),
     "Previews": ("linear colours", "small autoencoder"),
 }
-PREFIXES = {"LoRAs": "LoRA, ", "References": "references, "}
+PREFIXES = {"Kinds of control": "control, ", "LoRAs": "LoRA, ", "References": "references, "}
 """What rows have in common, and their heading says."""
 
 HEAD = """# What is supported
