@@ -20,6 +20,7 @@ from scumble_server.texturing.bake import bake
 from scumble_server.texturing.color import srgb_to_linear
 from scumble_server.texturing.dilate import nearest_filled, padding
 from scumble_server.texturing.fuse import DEFAULT, ViewImage, view_weights
+from scumble_server.texturing.lookup import look, sample
 from scumble_server.texturing.mesh import Mesh, make_mesh
 from scumble_server.texturing.raster import rasterise
 from scumble_server.texturing.render import render_view
@@ -28,7 +29,7 @@ from scumble_server.texturing.surface import Surface
 from scumble_server.texturing.sync import plan_sync
 from scumble_server.texturing.synthetic import Solid, marble, photograph, psnr, show
 from scumble_server.texturing.views import coverage, place, render_geometry
-from scumble_server.texturing.visibility import look, sample, view_geometry
+from scumble_server.texturing.visibility import view_geometry
 from scumble_shared.camera import Camera, look_at, orthographic, perspective
 from torch import Tensor
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .lookup import Lookup, look, sample
 from .match import view_gains
 from .surface import Surface
-from .visibility import Lookup, ViewGeometry, look, sample
+from .visibility import ViewGeometry
 
 __all__ = ["DEFAULT", "FuseOptions", "Fused", "ViewImage", "fuse", "match_views", "view_weights"]
 

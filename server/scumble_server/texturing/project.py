@@ -18,12 +18,13 @@ from .color import linear_light
 from .dilate import nearest_filled, padding
 from .fuse import ViewImage
 from .halo import without_halos
+from .lookup import look, sample
 from .maps.job import Teller, maps_of_textures
 from .mesh import Mesh, load_meshes, no_area, to_tensor
 from .raster import TexelMap, rasterise
 from .render import facing_viewer, render_view
 from .surface import Surface
-from .visibility import ViewGeometry, look, sample, view_geometry
+from .visibility import ViewGeometry, view_geometry
 
 __all__ = ["run_project"]
 

@@ -15,12 +15,12 @@ from scumble_shared.camera import Camera
 from torch import Tensor
 
 from .dilate import nearest_filled
+from .lookup import Lookup, look, sample
 from .mesh import Mesh
 from .raster import TexelMap, rasterise
 from .render import render_view
 from .surface import Surface
 from .views import render_geometry
-from .visibility import Lookup, look, sample
 
 __all__ = ["SyncPlan", "SyncSchedule", "plan_sync"]
 

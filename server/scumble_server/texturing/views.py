@@ -13,10 +13,11 @@ from scumble_shared.camera import Camera
 from scumble_shared.placement import MIN_COSINE, PlacedView, Sphere
 from torch import Tensor
 
+from .lookup import look
 from .mesh import Mesh
 from .render import render_view
 from .surface import SurfacePoints
-from .visibility import ViewGeometry, look, view_geometry
+from .visibility import ViewGeometry, view_geometry
 
 __all__ = ["PlacedView", "automatic_views", "coverage", "further_views", "place", "render_geometry", "surface_samples"]
 

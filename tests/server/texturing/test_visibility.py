@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scumble_server.texturing.lookup import look, sample
 from scumble_server.texturing.mesh import Mesh, make_mesh
 from scumble_server.texturing.raster import rasterise
 from scumble_server.texturing.render import render_view
 from scumble_server.texturing.shapes import Shape, plane, thin_wall, torus, uv_sphere
 from scumble_server.texturing.surface import Surface
 from scumble_server.texturing.views import render_geometry
-from scumble_server.texturing.visibility import depth_edges, look, sample, soft_border, view_geometry
+from scumble_server.texturing.visibility import depth_edges, soft_border, view_geometry
 from scumble_shared.camera import Camera, look_at, orthographic, perspective
 
 torch.set_num_threads(1)
