@@ -49,7 +49,12 @@ def controls_key(settings: bpy.types.PropertyGroup) -> tuple[object, ...]:
     if not settings.controls:
         return (settings.use_default_controls,)
     return tuple(
-        (_plain(control), control.source, None if control.image is None else _image_key(control.image))
+        (
+            _plain(control),
+            control.source,
+            control.detector,
+            None if control.image is None else _image_key(control.image),
+        )
         for control in settings.controls
         if control.enabled
     )
@@ -109,7 +114,7 @@ def _control(control: bpy.types.PropertyGroup, number: int, tensors: dict[Digest
         raise ScumbleError.from_info(replace(error.info, field=f"job.controls[{number}].image")) from error
     name = stand_in(pixels)
     tensors[name] = pixels
-    return replace(plain, image=name, detector=AUTO_DETECTOR if control.source == PHOTO else "")
+    return replace(plain, image=name, detector=(control.detector or AUTO_DETECTOR) if control.source == PHOTO else "")
 
 
 def _image_key(image: bpy.types.Image) -> tuple[object, ...]:

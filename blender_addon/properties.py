@@ -126,6 +126,9 @@ class SCUMBLE_PG_control(bpy.types.PropertyGroup):
     model: bpy.props.StringProperty(
         name="ControlNet", description="Id of a ControlNet; empty takes the one that suits the model"
     )
+    detector: bpy.props.StringProperty(
+        name="Detector", description="Id of what looks at the photo; empty takes what suits the kind"
+    )
     strength: bpy.props.FloatProperty(
         name="Strength",
         description="How strictly the picture follows",

@@ -26,6 +26,7 @@ KINDS = {
     "lora": "LoRA",
     "adapter": "IP-Adapter",
     "encoder": "Image Encoder",
+    "detector": "Detector",
     "vae": "VAE",
     "upscaler": "Upscaler",
     "estimator": "Maps",

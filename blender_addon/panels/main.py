@@ -228,6 +228,8 @@ def _draw_control(layout: bpy.types.UILayout, control: object, index: int, icon:
         body.prop(control, "start")
         body.prop(control, "end")
         body.prop(control, "model", text="", placeholder="ControlNet, or empty")
+        if control.source == "PHOTO":
+            body.prop(control, "detector", text="", placeholder="Detector, or empty")
         body.prop(control, "use_range")
         limits = body.column(align=True)
         limits.active = control.use_range

@@ -76,8 +76,8 @@ class LibraryJob:
 class ShelfModel:
     """A model on the server's disk, or on its way there.
 
-    kind: "checkpoint", "controlnet", "lora", "vae", "adapter" (IP-Adapter), "encoder" (of images, for these), "upscaler",
-    "other". family: "sd15", ..., "" if it isn't known.
+    kind: "checkpoint", "controlnet", "lora", "vae", "adapter" (IP-Adapter), "encoder" (of images, for these),
+    "detector" (makes control images of photos), "upscaler", "other". family: "sd15", ..., "" if it isn't known.
     size: bytes. licence, source: as far as they are known. state: "ready", "unusable" (reason says why),
     "unfinished" (part of a download; size is what has arrived) or "kept" (in the library, for uses besides painting).
     place: whose folder it lies in, "Scumble" for the library. own: Scumble put it there, and verifies and deletes it.

@@ -83,6 +83,10 @@ class TestPictures:
             assert made.tensors[control.image].shape == (4, 4, 3)
             assert (made.tensors[control.image] == (255, 0, 0)).all()
 
+    def test_who_looks_at_a_photo_can_be_chosen(self, scene, part):
+        add(scene, "depth", "PHOTO", red(), detector="dpt")
+        assert asked(part)[0].job.controls[0].detector == "dpt"
+
     def test_what_is_switched_off_needs_no_image(self, scene, part):
         add(scene, "canny", "PHOTO").enabled = False
         assert asked(part)[0].job.controls == ()

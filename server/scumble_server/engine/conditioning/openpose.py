@@ -70,8 +70,8 @@ HAND_COLOR = (0, 0, 255)
 SIDE = 512
 """Shorter side of the picture that these are of, in pixels: half the width of a limb and a point; a hand's lines."""
 LIMB, POINT, HAND_LINE = 4.0, 4.0, 1.0
-HAND_EXTENT = 20.0
-"""Pixels from which a hand is told apart, as OpenPose looks for them; smaller ones would be one blot."""
+HAND_EXTENT = 40.0
+"""Pixels from which a hand is told apart; a smaller one would be a blot of its points."""
 
 NOSE, NECK, RIGHT_HIP, LEFT_HIP = (BODY_POINTS.index(name) for name in ("nose", "neck", "right_hip", "left_hip"))
 EYES = {BODY_POINTS.index("right_eye"): -1.0, BODY_POINTS.index("left_eye"): 1.0}

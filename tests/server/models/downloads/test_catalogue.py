@@ -9,6 +9,7 @@ import pytest
 from scumble_server.models.catalogue import CATALOGUE, SETS, entry_of, set_of
 from scumble_server.models.download_hub import is_commit
 from scumble_server.models.library_names import check_file, check_id
+from scumble_shared.detectors import SUGGESTED_DETECTORS
 from scumble_shared.errors import ErrorCode, ScumbleError
 
 DOCS = Path(__file__).parents[4] / "docs" / "downloads.md"
@@ -21,8 +22,8 @@ def test_an_entry_is_complete(entry):
     assert entry.licence
     assert entry.about
     assert re.fullmatch(r"[\w.-]+/[\w.-]+", entry.repo)
-    assert entry.kind in ("checkpoint", "controlnet", "lora", "vae", "adapter", "encoder")
-    assert entry.family in (("",) if entry.kind == "encoder" else ("sd15", "sdxl"))
+    assert entry.kind in ("checkpoint", "controlnet", "lora", "vae", "adapter", "encoder", "detector")
+    assert entry.family in (("",) if entry.kind in ("encoder", "detector") else ("sd15", "sdxl"))
     assert 0 < entry.gigabytes < 50
     assert [str(check_file(path)) for path in entry.files] == list(entry.files)
 
@@ -32,6 +33,11 @@ def test_a_pin_is_a_commit_and_a_checksum_is_of_one_file(entry):
     assert entry.revision == "" or is_commit(entry.revision)
     assert entry.sha256 == "" or re.fullmatch("[0-9a-f]{64}", entry.sha256)
     assert not entry.sha256 or len(entry.files) == 1
+
+
+def test_what_a_missing_detector_is_told_to_get_is_in_it():
+    repos = {entry.repo for entry in CATALOGUE if entry.kind == "detector"}
+    assert repos == set(SUGGESTED_DETECTORS.values())
 
 
 def test_ids_are_unique_over_models_and_sets():
