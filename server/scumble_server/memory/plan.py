@@ -171,9 +171,6 @@ def estimate(sizes: Sizes, work: Work, machine: Machine, plan: Plan) -> Estimate
         takes["text"] += networks + adapters + vae
         takes["network"] += text + vae
         takes["autoencoder"] += text + networks + adapters
-    elif plan.placement == "grouped":
-        takes["text"] += adapters
-        takes["autoencoder"] += adapters
     if not machine.is_apart:
         takes = {stage: least + (0 if stage == "text" else encoder) for stage, least in takes.items()}
     stage = max(takes, key=lambda name: takes[name])

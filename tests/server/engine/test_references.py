@@ -26,6 +26,7 @@ from diffusers.loaders.unet_loader_utils import _maybe_expand_lora_scales
 from diffusers.models.attention_processor import AttnProcessor2_0
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from scumble_server.engine.denoise import Step
 from scumble_server.engine.extensions.controls import ActiveControl
 from scumble_server.engine.families import family_of
 from scumble_server.engine.families.loading import CONFIGS, config_of
@@ -33,10 +34,11 @@ from scumble_server.engine.family import LoadedModel
 from scumble_server.engine.fast.attention import fuse_projections
 from scumble_server.engine.generate import Timings, generate
 from scumble_server.engine.references import attending, load_adapter, load_encoder, prepared
-from scumble_server.engine.references.attending import blocks_for
+from scumble_server.engine.references.attending import Attending, Seen, blocks_for
 from scumble_server.engine.samplers import make_scheduler
 from scumble_server.models.entries import AdapterEntry
 from scumble_server.models.scan import scan
+from scumble_server.upscaling.windows import cover
 from scumble_shared.errors import ErrorCode, ScumbleError
 from scumble_shared.job import GenerateJob, Reference
 from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
@@ -45,7 +47,10 @@ from .conftest import CPU, Hooks, picture
 from .test_equals_diffusers import NEGATIVE, PROMPT, STEPS
 from .tiny_adapters import write_adapter, write_encoder, write_encoder_file
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*FluxPosEmbed.*:FutureWarning"),
+]
 
 PICTURES = {f"p{seed}": picture(seed, 50, 40) for seed in (21, 22, 23)}
 LEFT = np.zeros((64, 64), np.uint8)
@@ -327,6 +332,41 @@ class TestPictures:
         assert adapter.tokens(PICTURES["p21"].copy(), ask) is first
         adapter.tokens(PICTURES["p22"], ask)
         assert len(asked) == 2
+
+
+class TestMasks:
+    """At every level of a network, whatever its sides are there; among them such as diffusers would guess wrong."""
+
+    @pytest.mark.parametrize("size", [(8, 8), (7, 18), (9, 5), (1, 3)])
+    def test_left_is_left_at_every_level(self, bench, size):
+        rows, columns = size
+        mask = torch.zeros(1, 1, rows * 8, columns * 8)
+        mask[..., : columns * 4] = 1.0
+        seen = Seen(bench.loaded("plain"), torch.zeros(1, 4, 8), torch.zeros(1, 4, 8), 1.0, "all", 0.0, 1.0, mask)
+        looking = Attending([seen], levels=2)
+        looking.before_network(step_of(torch.zeros(3, 4, rows, columns)))
+        for high, wide in (size, (-(-rows // 2), -(-columns // 2))):
+            (found,) = looking.masks(6, high * wide)
+            shrunk = IPAdapterMaskProcessor.downsample(found[:, 0], 6, high * wide, 1)[..., 0].view(6, high, wide)
+            expected = torch.nn.functional.interpolate(mask, (high, wide), mode="bicubic")[0]
+            assert torch.equal(shrunk, expected.expand(6, -1, -1))
+
+    def test_windows_have_their_parts(self, bench):
+        mask = torch.zeros(1, 1, 128, 128)
+        mask[..., :64] = 1.0
+        seen = Seen(bench.loaded("plain"), torch.zeros(1, 4, 8), torch.zeros(1, 4, 8), 1.0, "all", 0.0, 1.0, mask)
+        looking, windows = Attending([seen], levels=1), cover(16, 16, 8, 0)
+        for shown in (slice(0, 3), slice(3, 4)):
+            latents = torch.zeros(shown.stop - shown.start, 4, 8, 8)
+            looking.before_network(replace(step_of(latents), windows=windows, images=shown))
+            (found,) = looking.masks(2 * len(latents), 64)
+            left = [float(index % 2 == 0) for index in range(4)[shown]] * 2
+            assert found.mean(dim=(1, 2, 3)).tolist() == pytest.approx(left, abs=0.02)
+
+
+def step_of(latents: torch.Tensor) -> Step:
+    zero = torch.tensor(0.0)
+    return Step(0, 1, zero, zero, latents, torch.cat([latents] * 2), zero, "epsilon")
 
 
 class TestBlocks:

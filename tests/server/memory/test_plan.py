@@ -39,6 +39,8 @@ WORKS = st.builds(
     st.integers(1, 16),
     st.booleans(),
     st.lists(st.integers(10**6, 2 * 10**9), max_size=3).map(tuple),
+    st.lists(st.integers(2 * 10**7, 4 * 10**8), max_size=2).map(tuple),
+    st.integers(0, 2 * 10**9),
 )
 SIZES = st.sampled_from(list(PUBLISHED.values()))
 
@@ -177,6 +179,24 @@ class TestEstimate:
         whole = estimate(sizes, Work(2 * TILE, 2 * TILE), machine, Plan(placement="staged")).peak.device
         assert large - small == 3 * TILE * TILE * 24
         assert whole - large > 2 * GIB
+
+    @pytest.mark.parametrize("family", ["sd15", "sdxl"])
+    @pytest.mark.parametrize("placement", ["resident", "staged", "grouped"])
+    def test_what_looks_at_references(self, family, placement):
+        """The adapter is there with the network; its encoder only looks, with the text encoders at most beside it."""
+        sizes, plan, encoder, adapter = PUBLISHED[family], Plan(placement=placement), 632_000_000, 349_000_000
+        plain = Work(64, 64)
+        without, with_both = (
+            estimate(sizes, work, device(80), plan)
+            for work in (plain, replace(plain, adapters=(adapter,), encoder=encoder))
+        )
+        more = with_both.peak.device - without.peak.device
+        assert int(2 * adapter) <= more <= int(1.06 * 2 * (adapter + encoder))
+        kept = "device" if placement == "resident" else "ram"
+        assert getattr(with_both.weights, kept) - getattr(without.weights, kept) == pytest.approx(
+            2.1 * adapter, rel=1e-6
+        )
+        assert with_both.peak.ram >= 2 * encoder
 
     def test_controlnets_count_in_the_format_they_are_stored_in(self):
         sizes, machine = PUBLISHED["sd15"], device(24)

@@ -68,10 +68,10 @@ def settled_controlnet(net: LoadedControlNet, device: Device, plan: Plan) -> Non
 
 def settled_adapter(adapter: LoadedAdapter, device: Device, plan: Plan) -> None:
     """An IP-Adapter for such a model. What makes tokens of pictures is small, and stays on the device; what looks at
-    them goes with the network, or stays too where the network comes layer by layer, for it is a fraction of it."""
+    them comes and goes as a whole, when the network does or its layers begin to."""
     adapter.projection.to(device.torch_device)
     for attention in adapter.attentions.values():
-        attention.to(HOME if plan.placement == "staged" else device.torch_device)
+        attention.to(device.torch_device if plan.placement == "resident" else HOME)
 
 
 def lay(
@@ -107,8 +107,8 @@ def _stages(
     if not plan.text_grouped:
         parts["text"] = list(model.prompt_encoder.modules().values())
     if plan.placement == "staged":
-        looking = [one for adapter in dict.fromkeys(adapters) for one in adapter.attentions.values()]
-        parts["network"] = [model.network.module, *(net.net for net in nets), *looking]
+        parts["network"] = [model.network.module, *(net.net for net in nets)]
+    parts["network"] += [one for adapter in dict.fromkeys(adapters) for one in adapter.attentions.values()]
     if not _draws_previews(model):
         parts["autoencoder"] = [model.vae]
     return Stages(model.device.torch_device, parts)

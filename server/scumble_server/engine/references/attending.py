@@ -98,19 +98,22 @@ class Attending(Extension):
         return self._tokens[count, images]
 
     def masks(self, count: int, places: int) -> list[Tensor | None] | None:
-        """count x 1 x h x w for an attention of so many places; None if there are none at all."""
+        """count x 1 x places x 1 for an attention of so many places; None if there are none at all."""
         if not self._masks:
             return None
         return [None if mask is None else mask.repeat(count // len(mask), 1, 1, 1) for mask in self._masks[places]]
 
     def _masks_of(self, step: Step) -> Masks:
-        """By the number of places of each level, of which each has half as many rows and columns as the one before."""
+        """By the number of places of each level, of which each has half as many rows and columns as the one before.
+
+        As a column of places: diffusers would guess rows and columns from their number and the mask's shape, and guess
+        wrong where halves were rounded up. It leaves a column as it is.
+        """
         shown = [None if one.mask is None else _part(one.mask, step) for one in self.seen]
         found: Masks = {}
         rows, columns = step.latents.shape[2:]
         for _ in range(self._levels):
-            sized = (rows, columns)
-            found[rows * columns] = [None if m is None else F.interpolate(m, sized, mode="bicubic") for m in shown]
+            found[rows * columns] = [None if one is None else _column(one, rows, columns) for one in shown]
             rows, columns = -(-rows // 2), -(-columns // 2)
         return found
 
@@ -119,6 +122,11 @@ class Attending(Extension):
         looking = _Looking(self, own, _together([one.adapter.attentions[name] for one in self.seen]), scales)
         self._processors.append(looking)
         return looking
+
+
+def _column(mask: Tensor, rows: int, columns: int) -> Tensor:
+    """N x 1 x H x W -> N x 1 x places x 1, as diffusers makes a mask smaller."""
+    return F.interpolate(mask, (rows, columns), mode="bicubic").flatten(2)[..., None]
 
 
 def _part(mask: Tensor, step: Step) -> Tensor:
