@@ -10,18 +10,29 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scumble_server.engine.denoise import Text, denoise
 from scumble_server.engine.executor import EngineExecutor
-from scumble_server.engine.extensions.controls import ActiveControl
+from scumble_server.engine.extensions.controls import ActiveControl, Controls
+from scumble_server.engine.fast.assembly import Assembly
+from scumble_server.engine.fast.attention import fuse_projections
+from scumble_server.engine.fast.graphs import Graphs
+from scumble_server.engine.fast.joint import Joint
+from scumble_server.engine.fast.saving import Saving
+from scumble_server.engine.fast.traced import traced
 from scumble_server.engine.generate import Timings, generate
+from scumble_server.engine.references import attending, load_adapter, load_encoder, prepared
 from scumble_server.engine.regions.masks import levels, shares
+from scumble_server.engine.regions.mixing import Mixing
+from scumble_server.engine.samplers import make_scheduler
 from scumble_server.service import Executor, JobCancelled
 from scumble_shared.camera import Camera, pack_matrix
 from scumble_shared.errors import ErrorCode, ScumbleError
-from scumble_shared.job import TEXTURE_METHODS, GenerateJob, MeshRef, Region, TextureJob, View
+from scumble_shared.job import TEXTURE_METHODS, GenerateJob, MeshRef, Reference, Region, TextureJob, View
 
-from .conftest import Example, Hooks, load_example, picture
+from .conftest import CPU, Example, Hooks, load_example, picture
 from .test_texture import TENSORS as MESH_TENSORS
 from .test_texture import VIEWS
+from .tiny_adapters import write_adapter, write_encoder
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
@@ -153,6 +164,12 @@ class TestLimits:
             assert (plain[0] != first[0]).any(), "weights of words count"
 
 
+@pytest.mark.parametrize("changes", [{"width": 60, "height": 100}, {"width": 72, "height": 90, "tiling": "xy"}])
+def test_of_any_size_and_seamless(examples, changes):
+    example = examples["sd15"]
+    assert_same(made(example, regions=everywhere("moss"), **changes)[0], made(example, "moss", **changes)[0])
+
+
 def test_objects_are_where_their_ids_are(examples):
     ids = np.zeros((SIDE, SIDE), np.uint16)
     ids[:, : SIDE // 2], ids[:, SIDE // 2 :] = 7, 3
@@ -168,6 +185,72 @@ def test_objects_without_a_buffer_are_refused(examples):
     with pytest.raises(ScumbleError) as caught:
         made(examples["sd15"], regions=(Region("moss", objects=(7,)),))
     assert (caught.value.info.code, caught.value.info.field) == (ErrorCode.INVALID_FIELD, "job.view.object_id")
+
+
+class TestTogether:
+    """With what else stands before a UNet's attentions, or in the network's place."""
+
+    REGIONS = (Region("moss", mask="left", weight=0.8), Region("gold", mask="right"))
+
+    def test_with_a_reference_picture(self, examples, tmp_path):
+        example = examples["sd15"]
+        encoder = load_encoder(write_encoder(tmp_path / "encoder"), CPU)
+        unet = example.model.unet
+        adapter = load_adapter(write_adapter(tmp_path / "adapter.safetensors", unet), unet, "the model", CPU)
+        tensors = {"photo": picture(5), **TENSORS}
+        references = (Reference("photo", weight=0.9, mask="left"),)
+        seen = prepared(references, [adapter], lambda number: encoder, tensors, (SIDE, SIDE), np.asarray)
+        with attending(example.model, seen):
+            alone = made(example, "moss")[0]
+            assert_same(made(example, regions=everywhere("moss"))[0], alone)
+            assert np.abs(made(example, regions=self.REGIONS)[0].astype(int) - alone).max() > 2
+        without = made(example, "moss")[0]
+        assert np.abs(without.astype(int) - alone).max() > 2
+
+    def test_with_projections_in_one(self, models_folder):
+        """As on CUDA, where attentions have processors of their own."""
+        example = load_example("sd15", models_folder / "tiny")
+        before = made(example, regions=self.REGIONS)[0]
+        assert fuse_projections(example.model.unet) > 0
+        assert_same(made(example, regions=self.REGIONS)[0], before)
+        assert_same(made(example, regions=everywhere("moss"))[0], made(example, "moss")[0])
+
+    @pytest.mark.parametrize("family", ["sd15", "sd3", "flux"])
+    def test_with_graphs(self, examples, family):
+        """Each prompt's network is recorded, and what is recorded goes for other prompts and other masks."""
+        model, graphs = examples[family].model, traced()
+
+        def latents(prompts: list[str], masks: torch.Tensor, graphs: Graphs | None) -> torch.Tensor:
+            scheduler = make_scheduler("euler", model.scheduler_config, 16)
+            scheduler.set_timesteps(3)
+            guided = not model.network.embeds_guidance
+            text = model.prompt_encoder.text(prompts, "" if guided else None, 3.0)
+            count, controls = len(prompts), Controls([])
+            joint = Joint.of(model.network, controls.runs, torch.device("cpu"))
+            networks = [Assembly(joint, controls, scheduler.timesteps, Saving(), graphs) for _ in prompts]
+            parts = shares(masks, [1.0] * (count - 1), (8, 8))
+
+            def packed(values: torch.Tensor | None, dim: int, negative: bool = False) -> torch.Tensor | None:
+                return None if values is None else torch.cat([values] * count if negative else values.chunk(count), dim)
+
+            side_by_side = Text(
+                packed(text.positive, 1),
+                packed(text.negative, 1, negative=True),
+                3.0,
+                packed(text.pooled, 1),
+                packed(text.negative_pooled, 1, negative=True),
+            )
+            noise = torch.randn(1, model.latent_channels, 8, 8, generator=torch.Generator().manual_seed(2))
+            start, generators = noise * scheduler.init_noise_sigma, [torch.Generator().manual_seed(3)]
+            hooks = Hooks(looking=False)
+            mixing = Mixing(networks, parts, saves=False)
+            return denoise(mixing, scheduler, scheduler.timesteps, start, side_by_side, generators, [], hooks)
+
+        for number, prompts in enumerate((["stone", "moss", "gold"], ["sand", "rust", "snow"])):
+            masks = (torch.rand(1, 2, 16, 16, generator=torch.Generator().manual_seed(number)) > 0.5).float()
+            plain, recorded = latents(prompts, masks, None), latents(prompts, masks, graphs)
+            assert torch.allclose(recorded, plain, atol=1e-5 * float(plain.abs().max()))
+        assert 1 <= len(graphs) <= 2
 
 
 def test_a_batch_in_parts_is_the_batch(examples):

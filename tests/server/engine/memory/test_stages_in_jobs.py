@@ -17,7 +17,7 @@ from scumble_server.memory.machine import GIB, Machine
 from scumble_server.texturing.shapes import torus
 from scumble_server.texturing.views import place
 from scumble_shared.camera import pack_matrix
-from scumble_shared.job import Control, GenerateJob, Job, Lora, MeshRef, TextureJob, TextureView, UpscaleJob
+from scumble_shared.job import Control, GenerateJob, Job, Lora, MeshRef, Region, TextureJob, TextureView, UpscaleJob
 
 from ..conftest import Hooks, picture
 
@@ -49,6 +49,9 @@ def jobs(model: str) -> dict[str, Job]:
         "text-to-image": GenerateJob("a wall, text-to-image", **base, **size, controls=shown, batch_size=2),
         "inpaint": GenerateJob(
             "a wall, inpaint", **base, **size, init_image="image", mask="mask", denoising_strength=0.6
+        ),
+        "regions": GenerateJob(
+            "a wall, regions", **base, **size, controls=shown, regions=(Region("moss", mask="mask"),)
         ),
         "draft": GenerateJob("a wall, draft", **base, **size, controls=shown, quality="draft"),
         "together": TextureJob("a wall, together", (MESH,), **texture, refine_strength=0.5),
