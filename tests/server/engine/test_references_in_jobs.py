@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from scumble_server.commands.models import as_table, text_of
 from scumble_server.engine.executor import EngineExecutor
 from scumble_server.engine.family import LoadedModel
+from scumble_server.engine.references import LoadedAdapter, LoadedEncoder
 from scumble_server.memory.machine import GIB, Machine
 from scumble_server.models.index import ModelIndex
 from scumble_server.models.scan import scan
@@ -253,12 +255,30 @@ class TestMemory:
         else:
             assert apart(got, image(executor, job)) < 8
 
-    def test_what_looks_is_there_with_the_network(self, small, family):
-        image(small, picture_of(family, references=BOTH, memory="low"))
-        models = (held.loaded for held in small._resident._models.values())
-        stages = [one.room.stages for one in models if isinstance(one, LoadedModel) and one.room.stages is not None]
-        counts = [len(one.parts["network"]) for one in stages]
-        assert max(counts) > 1, "the adapter's attentions go with the network"
+    @pytest.mark.parametrize("memory", ["low", "lowest"])
+    def test_what_looks_is_there_when_it_does(self, small, family, memory):
+        """The adapter with the network, and its encoder while that is away."""
+        job = picture_of(family, references=BOTH, memory=memory)
+        image(small, job)
+        loaded = [held.loaded for held in small._resident._models.values()]
+        room = [one.room for one in loaded if isinstance(one, LoadedModel)][-1]  # of the one that was used last
+        adapters = [one for one in loaded if isinstance(one, LoadedAdapter)]
+        (encoder,) = [one.module for one in loaded if isinstance(one, LoadedEncoder)]
+        layers = {part for one in adapters for looking in one.attentions.values() for part in looking.modules()}
+        ran = Counter()
+
+        def check(module, arguments, made):
+            if module in layers:
+                ran["adapter", room.stages.now] += 1
+            if module is encoder:
+                ran["encoder", room.stages.now] += 1
+
+        handle = torch.nn.modules.module.register_module_forward_hook(check)
+        try:
+            image(small, job, tensors={**TENSORS, "moss": picture(len(memory) + len(family), 30, 30)})
+        finally:
+            handle.remove()
+        assert set(ran) == {("adapter", "network"), ("encoder", "text")}
 
     def test_what_it_takes_is_told_before(self, small, family):
         needed = small._needed(picture_of(family, references=BOTH))
