@@ -75,11 +75,12 @@ def generation(
     *,
     as_written: bool = False,
     fresh: bool = True,
+    precise: bool = True,
     **overrides: Any,
 ) -> Request:
     """What the scene's settings ask for, from what is to be seen now. overrides: fields of GenerateJob, ``source``
     ("VIEWPORT" or "CAMERA") and ``result_actions``. as_written: leave the choices in the prompt as they are.
-    fresh: read reference pictures anew even if they seem to be the same.
+    fresh: read reference pictures anew even if they seem to be the same. precise: of what is captured.
 
     Raises ScumbleError SCENE when there is nothing to capture.
     """
@@ -96,7 +97,7 @@ def generation(
     controls = overrides.pop("controls", None)
     if controls is None:
         controls = controls_of(settings, control_kinds_of(capabilities, model), tensors, fresh=fresh)
-    frame, view = _capture(context, source, wanted["width"], wanted["height"], controls, tensors)
+    frame, view = _capture(context, source, wanted["width"], wanted["height"], controls, tensors, precise=precise)
     regions, note = ((), "") if "regions" in overrides else regions_of_frame(scene, frame)
     job = GenerateJob(
         prompt=words.prompt,
@@ -216,14 +217,16 @@ def _capture(
     height: int,
     controls: Sequence[Control],
     tensors: dict[Digest, AnyArray],
+    *,
+    precise: bool = True,
 ) -> tuple[capture.CapturedFrame, View]:
     """What is to be seen, with what ``controls`` need of it; buffers go to ``tensors``."""
     buffers = BUFFERS if needs_color(controls) else GEOMETRY
     if source == "CAMERA":
         size = camera_size(context.scene.render, width, height)
-        frame = capture.capture_camera(context.scene, context.view_layer, None, *size, buffers)
+        frame = capture.capture_camera(context.scene, context.view_layer, None, *size, buffers, precise=precise)
     else:
-        frame = capture.capture_view3d(viewport(context), width, height, buffers, context=context)
+        frame = capture.capture_view3d(viewport(context), width, height, buffers, context=context, precise=precise)
     view = View(
         frame.camera,
         depth=_stored(tensors, frame.depth),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 import bpy
 import numpy as np
@@ -52,12 +53,15 @@ def capture_view3d(
     buffers: Collection[str] = GEOMETRY,
     method: str = "auto",
     context: bpy.types.Context | None = None,
+    *,
+    precise: bool = True,
 ) -> CapturedFrame:
     """What a 3D viewport looks at: its perspective, its local view, its hidden objects; not its shading.
 
     where: a context inside a 3D viewport, or the area itself (then of ``context``'s scene). width, height: pixels; a
     size of another aspect than the viewport's shows its middle. Blender's orthographic views start behind their eye:
-    the camera handed back has its eye where the view starts.
+    the camera handed back has its eye where the view starts. precise: without it, which is
+    quicker, normals may be rounded to 8 bits.
     Raises SCENE when there is no viewport, or nothing in it.
     """
     area = where if isinstance(where, bpy.types.Area) else where.area
@@ -72,7 +76,8 @@ def capture_view3d(
     def color() -> NDArray[np.uint8]:
         return viewport_color(depsgraph.scene, depsgraph.view_layer, space, region, camera)
 
-    return _capture([Evaluated(depsgraph, shown_in_viewport(space))], Framing(camera), color, buffers, method)
+    sources = [Evaluated(depsgraph, shown_in_viewport(space))]
+    return _capture(sources, Framing(camera), color, buffers, method, precise=precise)
 
 
 def capture_camera(
@@ -83,11 +88,13 @@ def capture_camera(
     height: int | None = None,
     buffers: Collection[str] = GEOMETRY,
     method: str = "auto",
+    *,
+    precise: bool = True,
 ) -> CapturedFrame:
     """What the scene's camera (or another object's view) sees of what is enabled for renders.
 
     view_layer: the scene's first by default. width, height: the render's size by default. Sensor fit, shift, pixel
-    aspect, resolution percentage and render border count.
+    aspect, resolution percentage and render border count. precise: as for :func:`capture_view3d`.
     Raises SCENE without a camera, for panoramic ones, and when there is nothing to see.
     """
     layer = view_layer or scene.view_layers[0]
@@ -98,7 +105,7 @@ def capture_camera(
         return camera_color(scene, layer, framing.camera)
 
     with evaluated_for_render(scene, layer, layer.depsgraph) as sources:
-        return _capture(sources, framing, color, buffers, method)
+        return _capture(sources, framing, color, buffers, method, precise=precise)
 
 
 def capture_matrices(
@@ -128,25 +135,27 @@ def _capture(
     color: Callable[[], NDArray[np.uint8]],
     buffers: Collection[str],
     method: str,
+    *,
+    precise: bool = True,
 ) -> CapturedFrame:
     wanted = frozenset(buffers)
     if not wanted or wanted - BUFFERS:
         raise ScumbleError(ErrorCode.INVALID_FIELD, f"ask for some of {', '.join(sorted(BUFFERS))}.", field="buffers")
-    path = _path(method)
+    path = _path(method, precise)
     raw = path(sources, framing.camera, _holdout(sources[0].depsgraph))
     if not raw.shown:
         raise scene_error("nothing is visible from here; show or add an object with faces.", field="view")
     return _finished(raw, framing, wanted, color() if "color" in wanted else None)
 
 
-def _path(method: str) -> Callable[..., RawGeometry]:
+def _path(method: str, precise: bool) -> Callable[..., RawGeometry]:
     if method not in METHODS:
         raise ScumbleError(ErrorCode.INVALID_FIELD, f"method must be one of {', '.join(METHODS)}.", field="method")
     if method == "cycles" or (method == "auto" and not gpu_available()):
         return capture_with_cycles
     if not gpu_available():
         raise ScumbleError(ErrorCode.UNSUPPORTED, "this Blender can't draw on a GPU here; use Cycles.", field="method")
-    return gpu_path.capture
+    return partial(gpu_path.capture, precise=precise)
 
 
 def _holdout(depsgraph: bpy.types.Depsgraph) -> Callable[[bpy.types.Object], bool]:

@@ -50,7 +50,8 @@ class CapturedFrame:
     """One view of the scene, top row first; a buffer that wasn't asked for is None.
 
     depth: float32 H x W, planar, scene units, inf where nothing is hit.
-    normal: float16 H x W x 3, unit, view space, zero where nothing is hit. It is the shading normal, negated where
+    normal: float16 H x W x 3, unit, view space, zero where nothing is hit; uint8 as a View has it if it was captured
+    without precision. It is the shading normal, negated where
     the camera sees the back of a face (as Cycles does), so that it belongs to the side that is seen.
     object_id: uint16 H x W, 0 is background.
     color: uint8 H x W x 4, sRGB, display-referred, the view's own background included.
@@ -59,7 +60,7 @@ class CapturedFrame:
 
     camera: Camera
     depth: NDArray[np.float32] | None
-    normal: NDArray[np.float16] | None
+    normal: NDArray[np.float16] | NDArray[np.uint8] | None
     object_id: NDArray[np.uint16] | None
     color: NDArray[np.uint8] | None
     objects: tuple[ObjectEntry, ...]

@@ -19,23 +19,27 @@ from scumble_shared.camera import Camera
 from .frame import ObjectEntry
 from .geometry import surface_of
 from .gpu_shader import INSTANCE_ROWS, INSTANCES_PER_BLOCK, geometry_shader, vertex_format
-from .scene_walk import Evaluated, ShownSurface, walk
+from .scene_walk import HOLDOUT_ID, Evaluated, ShownSurface, walk
 
 __all__ = ["DrawnSurface", "GpuPath", "RawGeometry"]
 
 SCENES_KEPT = 4
-TARGETS_KEPT = 4
+TARGETS_KEPT = 6
 
 EMPTY = (int(np.float32(np.inf).view(np.uint32)), 0, 0)
 """What the shader's targets hold where nothing is hit."""
 
+MOST_IN_BYTES = 254
+"""Surfaces that ids of one byte can tell apart, but for holdouts."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RawGeometry:
-    """Top row first. normal: float16 H x W x 3; depth: float32 H x W; object_id: uint16 H x W, holdouts included."""
+    """Top row first. normal: float16 or uint8 H x W x 3, as a View has them; depth: float32 H x W; object_id: uint16
+    H x W, holdouts included."""
 
     depth: NDArray[np.float32]
-    normal: NDArray[np.float16]
+    normal: NDArray[np.float16] | NDArray[np.uint8]
     object_id: NDArray[np.uint16]
     shown: list[ShownSurface]
 
@@ -52,15 +56,15 @@ class GpuPath:
     """Owns the shader, the batches of the scenes seen last, and the targets of the sizes used last."""
 
     def __init__(self) -> None:
-        self._shader: gpu.types.GPUShader | None = None
+        self._shaders: dict[bool, gpu.types.GPUShader] = {}  # by whether they draw in bytes
         self._scenes: OrderedDict[tuple[int, str], dict[int, gpu.types.GPUBatch | None]] = OrderedDict()
-        self._targets: OrderedDict[tuple[int, int], _Target] = OrderedDict()
+        self._targets: OrderedDict[tuple[int, int, bool], _Target] = OrderedDict()
         self.batches_built = 0
         self.latest: tuple[DrawnSurface, ...] = ()  # of the latest capture, surfaces of one mesh in a row
 
     def free(self) -> None:
         """Lets go of everything on the GPU; the next capture builds anew."""
-        self._shader = None
+        self._shaders.clear()
         self._scenes.clear()
         self._targets.clear()
         self.batches_built = 0
@@ -71,17 +75,20 @@ class GpuPath:
         sources: Sequence[Evaluated],
         camera: Camera,
         holdout: Callable[[bpy.types.Object], bool],
+        *,
+        precise: bool = True,
     ) -> RawGeometry:
-        """Draws everything visible. The buffers are fresh arrays."""
-        if self._shader is None:
-            self._shader = geometry_shader()
+        """Draws everything visible. The buffers are fresh arrays. precise: otherwise normals may be uint8."""
         shown, batches = self._batches(sources, holdout)
+        in_bytes = not precise and len(shown) <= MOST_IN_BYTES
+        if in_bytes not in self._shaders:
+            self._shaders[in_bytes] = geometry_shader(in_bytes=in_bytes)
         drawn = sorted(shown, key=lambda surface: surface.mesh_uid)
-        target = self._target(camera.width, camera.height)
+        target = self._target(camera.width, camera.height, in_bytes)
         framebuffer = target.framebuffer()
         with _plain_state(), framebuffer.bind():
             target.clear(framebuffer)
-            blocks = self._draw(drawn, batches, camera)
+            blocks = self._draw(self._shaders[in_bytes], drawn, batches, camera)
             target.read(framebuffer)
             blocks.clear()
         self.latest = tuple(DrawnSurface(batches[surface.mesh_uid], surface.entry) for surface in drawn)
@@ -110,20 +117,24 @@ class GpuPath:
             self._scenes.popitem(last=False)
         return shown, batches
 
-    def _target(self, width: int, height: int) -> _Target:
-        target = self._targets.pop((width, height), None) or _Target(width, height)
-        self._targets[width, height] = target
+    def _target(self, width: int, height: int, in_bytes: bool) -> _Target:
+        key = width, height, in_bytes
+        target = self._targets.pop(key, None) or _Target(*key)
+        self._targets[key] = target
         while len(self._targets) > TARGETS_KEPT:
             self._targets.popitem(last=False)
         return target
 
     def _draw(
-        self, drawn: list[ShownSurface], batches: dict[int, gpu.types.GPUBatch | None], camera: Camera
+        self,
+        shader: gpu.types.GPUShader,
+        drawn: list[ShownSurface],
+        batches: dict[int, gpu.types.GPUBatch | None],
+        camera: Camera,
     ) -> list[gpu.types.GPUUniformBuf]:
         """Issues the draw calls. The blocks handed back must live until the pixels are read."""
         if not drawn:
             return []
-        shader = self._shader
         rows = _instance_rows(drawn, camera)
         bound: list[gpu.types.GPUUniformBuf] = []
         shader.bind()
@@ -145,18 +156,20 @@ class GpuPath:
 class _Target:
     """Textures of one size to draw into, and the memory they are read into."""
 
-    def __init__(self, width: int, height: int) -> None:
+    def __init__(self, width: int, height: int, in_bytes: bool) -> None:
         self._size = (width, height)
-        self._colors = [gpu.types.GPUTexture(self._size, format="R32UI") for _ in EMPTY]
+        self._in_bytes = in_bytes
+        self._empty = EMPTY[: 2 if in_bytes else 3]
+        self._colors = [gpu.types.GPUTexture(self._size, format="R32UI") for _ in self._empty]
         self._z = gpu.types.GPUTexture(self._size, format="DEPTH_COMPONENT32F")
-        self._pixels = [np.zeros((height, width), np.uint32) for _ in EMPTY]
+        self._pixels = [np.zeros((height, width), np.uint32) for _ in self._empty]
 
     def framebuffer(self) -> gpu.types.GPUFrameBuffer:
         """Made anew each time: it belongs to the window that Blender draws in now, unlike all else on the GPU."""
         return gpu.types.GPUFrameBuffer(depth_slot=self._z, color_slots=self._colors)
 
     def clear(self, framebuffer: gpu.types.GPUFrameBuffer) -> None:
-        for color, value in zip(self._colors, EMPTY, strict=True):
+        for color, value in zip(self._colors, self._empty, strict=True):
             color.clear(format="UINT", value=(value,))
         framebuffer.clear(depth=1.0)
 
@@ -167,24 +180,25 @@ class _Target:
 
     def unpack(self, shown: list[ShownSurface]) -> RawGeometry:
         """Blender's rows start at the bottom; they are turned here, once."""
-        depth, normal_xy, rest = (pixels[::-1] for pixels in self._pixels)
-        normal = np.zeros((*depth.shape, 3), np.uint16)
-        # One channel after the other: numpy is slow over rows of two.
-        normal[..., 0], normal[..., 1] = _halves(normal_xy)
-        normal[..., 2], object_id = _halves(rest)
-        return RawGeometry(
-            depth=np.ascontiguousarray(depth).view(np.float32),
-            normal=normal.view(np.float16),
-            object_id=np.ascontiguousarray(object_id),
-            shown=shown,
-        )
+        depth = np.ascontiguousarray(self._pixels[0][::-1]).view(np.float32)
+        rows = [_parts(pixels[::-1], np.uint8 if self._in_bytes else np.uint16) for pixels in self._pixels[1:]]
+        *normals, ids = [part for parts in rows for part in parts]
+        normal = np.zeros((*depth.shape, 3), normals[0].dtype)
+        # One channel after the other: numpy is slow over rows of two or three.
+        for channel, part in enumerate(normals):
+            normal[..., channel] = part
+        object_id = np.array(ids, np.uint16, order="C")
+        if self._in_bytes:
+            object_id[object_id > MOST_IN_BYTES] = HOLDOUT_ID
+            return RawGeometry(depth, normal, object_id, shown)
+        return RawGeometry(depth, normal.view(np.float16), object_id, shown)
 
 
-def _halves(words: NDArray[np.uint32]) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
-    """The lower and the upper 16 bits, as views."""
-    parts = words.view(np.uint16).reshape(*words.shape, 2)
-    lower = int(sys.byteorder == "big")
-    return parts[..., lower], parts[..., 1 - lower]
+def _parts(words: NDArray[np.uint32], dtype: type) -> list[NDArray[np.uint8] | NDArray[np.uint16]]:
+    """Their bytes or halves as views, from the lowest bits up."""
+    parts = words.view(dtype).reshape(*words.shape, -1)
+    order = range(parts.shape[-1])
+    return [parts[..., index] for index in (order if sys.byteorder == "little" else reversed(order))]
 
 
 def _build(thing: bpy.types.Object) -> gpu.types.GPUBatch | None:

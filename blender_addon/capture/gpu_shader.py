@@ -51,11 +51,24 @@ void main()
 }
 """
 
+_FRAGMENT_IN_BYTES = """
+void main()
+{
+  float facing = (gl_FrontFacing ? 1.0 : -1.0) * id_and_side.y;
+  uvec3 normal = uvec3(normalize(surface.xyz) * facing * 127.0 + 128.5);
+  depth_bits = floatBitsToUint(surface.w);
+  rest_bits = normal.x | (normal.y << 8u) | (normal.z << 16u) | (min(uint(id_and_side.x + 0.5), 255u) << 24u);
+}
+"""
 
-def geometry_shader() -> gpu.types.GPUShader:
+
+def geometry_shader(*, in_bytes: bool) -> gpu.types.GPUShader:
     """Compiles it. It writes the very bits that buffers have, so that nothing has to be converted after it is read.
     Outputs, R32UI each, as Blender can read whole numbers from targets of one channel alone: slot 0 the planar depth, a
     float; slot 1 x and y of the view-space normal, half floats, x in the lower bits; slot 2 its z, and the object's id.
+
+    in_bytes: two outputs instead: the depth; and, from the lowest bits up, the normal's x, y and z, 128 + 127 times
+    each, and the id, 255 for those beyond it.
 
     Vertices carry ``position`` and ``normal``; everything about the object comes from the block ``instances``, at
     ``first`` plus the instance's number. ``id_and_side.y`` is -1 for mirrored objects, whose front faces wind the other
@@ -74,10 +87,11 @@ def geometry_shader() -> gpu.types.GPUShader:
     info.push_constant("INT", "first")
     info.vertex_out(between)
     info.fragment_out(0, "UINT", "depth_bits")
-    info.fragment_out(1, "UINT", "normal_bits")
-    info.fragment_out(2, "UINT", "rest_bits")
+    if not in_bytes:
+        info.fragment_out(1, "UINT", "normal_bits")
+    info.fragment_out(1 if in_bytes else 2, "UINT", "rest_bits")
     info.vertex_source(_VERTEX)
-    info.fragment_source(_FRAGMENT)
+    info.fragment_source(_FRAGMENT_IN_BYTES if in_bytes else _FRAGMENT)
     return gpu.shader.create_from_info(info)
 
 

@@ -51,6 +51,12 @@ class Frame:
         return self.request.job
 
     @property
+    def precise(self) -> bool:
+        """Whether the server gets its buffers as they are."""
+        normal = self.request.tensors.get(self.job.view.normal)
+        return normal is None or normal.dtype != np.uint8
+
+    @property
     def captured(self) -> frozenset[Digest]:
         """Names of the buffers that are of this frame alone."""
         view = self.job.view
@@ -70,12 +76,15 @@ def at_place(place: Place | None) -> AbstractContextManager[object]:
     return bpy.context.temp_override(window=window, area=area, region=region)
 
 
-def look(context: bpy.types.Context, capabilities: Capabilities, quality: Quality) -> Frame:
+def look(context: bpy.types.Context, capabilities: Capabilities, quality: Quality, *, precise: bool = True) -> Frame:
     """Captures what is to be seen now. Raises ScumbleError SCENE when there is nothing.
+
+    precise: otherwise normals may have 8 bits, where no control looks for edges in them.
 
     The scene's seed holds, locked or not: the noise stays where it is, on the screen or on the surfaces.
     """
     settings = context.scene.scumble
+    precise = precise or any(control.enabled and control.kind not in READ_BY for control in settings.controls)
     made = request.generation(
         context,
         capabilities,
@@ -88,6 +97,7 @@ def look(context: bpy.types.Context, capabilities: Capabilities, quality: Qualit
         noise_anchor=settings.live.noise,
         result_actions=(),
         fresh=False,
+        precise=precise,
     )
     depth = made.tensors[made.job.view.depth]
     spared = _spared(made.job)

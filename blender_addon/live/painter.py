@@ -277,7 +277,8 @@ class Painter:
             known = self._controller.per_cost if self._controller and key[0] == self._controller_key[0] else None
             self._controller = Controller(ladder(full, self._fewest_steps(settings)), 1.0 / live.rate, known)
             self._controller_key = key
-        wanted = live.refine and self._draft_quality != self._controller.full
+        exact = self._draft is None or self._draft.precise
+        wanted = live.refine and not (exact and self._draft_quality == self._controller.full)
         self._schedule.policy = Policy(period=1.0 / live.rate, refine=wanted)
 
     @staticmethod
@@ -315,12 +316,13 @@ class Painter:
     def _look(self, start: Start, quality: Quality) -> Frame | None:
         """None for a draft that would be what the latest one is, were it of the same quality."""
         capabilities = session().capabilities
-        frame = look(bpy.context, capabilities, quality)
+        precise = start.refine or not bpy.context.scene.scumble.live.refine
+        frame = look(bpy.context, capabilities, quality, precise=precise)
         if start.refine or self._draft is None:
             return frame
         before = frame
         if quality != self._draft_quality:
-            before = look(bpy.context, capabilities, self._draft_quality)
+            before = look(bpy.context, capabilities, self._draft_quality, precise=precise)
         return None if same(before, self._draft) else frame
 
     def _submit(self, start: Start, frame: Frame, quality: Quality, begin: float) -> None:
@@ -384,7 +386,7 @@ class Painter:
         painting: Painting = record.prepared
         self._display.show(record.id, sent.frame, sent.version, painting.shown, self._look_wanted)
         self.latest, self.latest_spare = record, sent.frame.spare
-        self.refined = sent.refine or sent.quality == self._controller.full
+        self.refined = sent.refine or (sent.quality == self._controller.full and sent.frame.precise)
         self.pictures += 1
         self._refused = ()
         self.timings.trips.append(now - sent.at)

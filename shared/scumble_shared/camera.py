@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Camera", "Matrix4", "look_at", "orthographic", "pack_matrix", "perspective"]
+__all__ = ["Camera", "Matrix4", "look_at", "normals_of", "orthographic", "pack_matrix", "perspective"]
 
 Matrix4 = tuple[
     float, float, float, float, float, float, float, float, float, float, float, float, float, float, float, float
@@ -114,6 +115,15 @@ def look_at(eye: tuple[float, float, float], target: tuple[float, float, float])
     matrix[:3, :3] = rotation
     matrix[:3, 3] = -rotation @ origin
     return pack_matrix(matrix)
+
+
+def normals_of(buffer: NDArray[Any]) -> NDArray[np.floating]:
+    """A view's buffer of normals, H x W x 3, as floats. uint8: 128 + 127 times a normal, all 0 where nothing is."""
+    if buffer.dtype != np.uint8:
+        return buffer
+    normals = (buffer.astype(np.float32) - np.float32(128.0)) / np.float32(127.0)
+    normals[buffer[..., 0] == 0] = 0.0
+    return normals
 
 
 def perspective(field_of_view: float, aspect: float, near: float, far: float) -> Matrix4:

@@ -41,7 +41,7 @@ def check_view(view: View, limits: Limits, facts: Facts) -> None:
     depth = check_tensor(view.depth, "job.view.depth", FLOATS, ((height, width),), facts)
     if depth is not None and not depth.positive:
         raise invalid("job.view.depth", "has NaN, zero or less; depth is greater than zero, and inf where nothing is")
-    normal = check_tensor(view.normal, "job.view.normal", FLOATS, ((height, width, 3),), facts)
+    normal = check_tensor(view.normal, "job.view.normal", (*FLOATS, "uint8"), ((height, width, 3),), facts)
     if normal is not None and not normal.finite:
         raise invalid("job.view.normal", "has NaN or inf; a normal is zero where nothing is")
     check_tensor(view.object_id, "job.view.object_id", ("uint16",), ((height, width),), facts)

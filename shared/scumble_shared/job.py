@@ -131,7 +131,8 @@ class View:
     """What the scene looks like from one camera: exact buffers, top row first.
 
     depth: float32 or float16 H x W, planar, scene units, inf where nothing is hit.
-    normal: float16 or float32 H x W x 3, unit, view space, zero where nothing is hit.
+    normal: float16 or float32 H x W x 3, unit, view space, zero where nothing is hit. Or uint8, 128 + 127 times each,
+    rounded, and 0, 0, 0 where nothing is hit: half a grey level of what ControlNets see (:func:`.camera.normals_of`).
     object_id: uint16 H x W, 0 is background.
     color: uint8 H x W x 4, sRGB.
     poses: of the people in the scene, in world space, whether the camera sees them or not.

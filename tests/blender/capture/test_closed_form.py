@@ -10,6 +10,7 @@ import pytest
 from bpy_extras.object_utils import world_to_camera_view
 from capture import scenes, truth
 from mathutils import Matrix, Vector
+from scumble_shared.camera import normals_of
 
 from blender_addon import capture
 
@@ -66,6 +67,36 @@ def test_normals_are_the_nearest_half_floats(gpu, angle):
     found = frame.normal.reshape(-1, 3)
     half_a_step = 0.5 * np.spacing(np.abs(exact).astype(np.float16)).astype(np.float64)
     assert (np.abs(found.astype(np.float64) - exact) <= half_a_step + 1e-6).all()
+
+
+def test_without_precision_normals_have_8_bits_and_the_rest_is_the_same(gpu):
+    scenes.add_sphere(1.2)
+    scenes.add_box(0.8, Matrix.Translation((-1.5, 0.0, 0.0))).is_holdout = True
+    scenes.add_plane(400.0, Matrix.Rotation(0.2, 4, "X"))
+    scenes.add_camera(lens=20.0)
+    exact, coarse = (capture_still(gpu, width=72, height=48, precise=precise) for precise in (True, False))
+    np.testing.assert_array_equal(coarse.depth, exact.depth)
+    np.testing.assert_array_equal(coarse.object_id, exact.object_id)
+    assert coarse.normal.dtype == np.uint8
+    hit = np.isfinite(exact.depth)
+    assert hit.any()
+    assert not hit.all()
+    assert (coarse.normal[~hit] == 0).all()
+    steps = coarse.normal[hit].astype(np.float64) - 128.0 - 127.0 * exact.normal[hit].astype(np.float64)
+    assert np.abs(steps).max() <= 0.5 + 127.0 * 2.0**-12  # what half floats are off themselves
+    np.testing.assert_allclose(normals_of(coarse.normal), exact.normal, atol=0.5 / 127.0 + 2.0**-12)
+
+
+@pytest.mark.parametrize(("surfaces", "dtype"), [(254, np.uint8), (255, np.float16)])
+def test_as_many_surfaces_as_a_byte_can_tell_apart(gpu, surfaces, dtype):
+    first = scenes.add_box(0.05)
+    for number in range(1, surfaces):
+        place = (0.1 * (number % 16) - 0.8, 0.0, 0.1 * (number // 16) - 0.8)
+        scenes.add_object(f"Box {number}", first.data, Matrix.Translation(place))
+    scenes.add_camera(type="ORTHO", ortho_scale=2.0, eye=(0.0, -5.0, 0.0))
+    frame = capture_still(gpu, width=96, height=96, precise=False)
+    assert frame.normal.dtype == dtype
+    assert frame.object_id.max() == surfaces
 
 
 def test_the_camera_projects_as_blender_does(method, lens):

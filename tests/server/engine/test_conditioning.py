@@ -261,6 +261,14 @@ class TestBadInput:
                 view_buffers(View(camera(), depth="d"), {"d": array})
             assert caught.value.info.field == "job.view.depth"
 
+    def test_normals_of_8_bits_become_floats(self):
+        coarse = np.zeros((SIDE, SIDE, 3), np.uint8)
+        coarse[1:] = (128, 1, 255)
+        normal = view_buffers(View(camera(), normal="n"), {"n": coarse}).normal
+        assert normal.dtype == np.float32
+        assert (normal[0] == 0.0).all()
+        assert (normal[1:] == (0.0, -1.0, 1.0)).all()
+
     def test_normals_that_are_not_numbers(self):
         with pytest.raises(ScumbleError) as caught:
             view_buffers(View(camera(), normal="n"), {"n": np.full((SIDE, SIDE, 3), np.nan, np.float16)})

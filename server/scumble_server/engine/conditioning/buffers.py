@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scumble_shared.camera import Camera
+from scumble_shared.camera import Camera, normals_of
 from scumble_shared.errors import ErrorCode, ScumbleError
 from scumble_shared.job import Label, Pose, View
 from scumble_shared.tensor import AnyArray, Digest
@@ -28,13 +28,17 @@ class ViewBuffers:
 
 
 def view_buffers(view: View, tensors: Mapping[Digest, AnyArray]) -> ViewBuffers:
-    """Look up and check the buffers of ``view``. Raises ScumbleError INVALID_FIELD for shapes, dtypes and values
-    that can't be: depth that is NaN, zero or negative, normals that aren't finite."""
+    """Look up and check the buffers of ``view``; normals become floats.
+
+    Raises ScumbleError INVALID_FIELD for shapes, dtypes and values that can't be: depth that is NaN, zero or negative,
+    normals that aren't finite.
+    """
     height, width = view.camera.height, view.camera.width
+    normal = _look_up(tensors, view.normal, "normal", (height, width, 3), ("float32", "float16", "uint8"))
     buffers = ViewBuffers(
         camera=view.camera,
         depth=_look_up(tensors, view.depth, "depth", (height, width), ("float32", "float16")),
-        normal=_look_up(tensors, view.normal, "normal", (height, width, 3), ("float32", "float16")),
+        normal=None if normal is None else normals_of(normal),
         object_id=_look_up(tensors, view.object_id, "object_id", (height, width), ("uint16",)),
         color=_look_up(tensors, view.color, "color", (height, width, 4), ("uint8",)),
         poses=view.poses,
