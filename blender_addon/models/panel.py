@@ -143,7 +143,8 @@ def _draw_note(layout: bpy.types.UILayout) -> None:
 
 
 def _draw_model(box: bpy.types.UILayout, model: ShelfModel) -> None:
-    kind = f"{KINDS.get(model.kind, model.kind)}, {family_name(model.family) or 'family unknown'}"
+    family = family_name(model.family) or ("any family" if model.kind == "encoder" else "family unknown")
+    kind = f"{KINDS.get(model.kind, model.kind)}, {family}"
     box.label(text=f"{kind}, {size_text(model.size)}", translate=False)
     box.label(text=f"Licence: {model.licence or 'unknown'}", translate=False)
     if model.source:
