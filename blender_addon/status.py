@@ -26,6 +26,7 @@ STAGES = {
     "encoding": "Reading the prompt",
     "placing": "Looking round",
     "conditioning": "Drawing the controls",
+    "detecting": "Looking at the photo",
     "denoising": "Painting",
     "decoding": "Finishing",
     "projecting": "Projecting",

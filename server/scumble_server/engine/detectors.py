@@ -6,20 +6,21 @@ memory, and only the one used last is kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from scumble_shared.ade20k import COLOURS
 from scumble_shared.errors import ErrorCode, Remedy, ScumbleError
 from scumble_shared.tensor import AnyArray, digest_of
 
-from ..models.detectors import MARIGOLD, NETWORKS, detector_class
+from ..models.detectors import MARIGOLD, NETWORKS, PERSON, detector_class
 from ..models.entries import DetectorEntry
 from ..models.library import lease
 from ..service import JobHooks
@@ -39,6 +40,8 @@ LARGEST, SMALLEST = 1536, 32
 SURE = 0.3
 """How sure of a point a network must be for it to be drawn, as controlnet_aux has it."""
 
+SURE_OF_PEOPLE, MOST_PEOPLE = 0.5, 16
+
 SEED = 0
 """Of Marigold's noise: the same picture has the same control image, whatever else the job is."""
 
@@ -47,14 +50,27 @@ FROM_COCO = (0, None, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
 NECK, SHOULDERS = 1, [2, 5]
 
 
-class Detector(Protocol):
+Box = tuple[float, float, float, float]
+"""Left, top, width and height, pixels."""
+
+Found = TypeVar("Found")
+
+
+class Movable(Protocol):
     """A loaded model. modules: that move between devices."""
 
     @property
     def modules(self) -> list[torch.nn.Module]: ...
 
-    def control(self, picture: AnyArray, width: int, height: int, device: torch.device) -> AnyArray:
-        """uint8 H x W x 3 -> control image, uint8 height x width x 3. The modules are on ``device``."""
+
+class Detector(Movable, Protocol):
+    """That makes control images."""
+
+    def control(
+        self, picture: AnyArray, width: int, height: int, device: torch.device, boxes: Sequence[Box] | None = None
+    ) -> AnyArray:
+        """uint8 H x W x 3 -> control image, uint8 height x width x 3. The modules are on ``device``. boxes: of people;
+        None if nobody looked for them."""
         ...
 
 
@@ -62,7 +78,7 @@ class Detector(Protocol):
 class _Held:
     """Its files aren't deleted or replaced while it is loaded."""
 
-    detector: Detector
+    detector: Movable
     lease: ExitStack
 
 
@@ -81,23 +97,31 @@ class Detectors:
         picture: AnyArray,
         size: tuple[int, int],
         hooks: JobHooks,
+        people: DetectorEntry | None = None,
     ) -> AnyArray:
-        """The control image of ``picture`` (uint8 H x W x 3), uint8, of ``size`` (width, height). number: of the
-        control. Raises ScumbleError MODEL_INVALID, IN_USE, or INVALID_RESULT if nothing comes of it; JobCancelled."""
+        """The control image of ``picture`` (uint8 H x W x 3), uint8, of ``size`` (width, height).
+
+        number: of the control. people: what finds them, for poses; without it the picture is taken for one person's.
+        Raises ScumbleError MODEL_INVALID, IN_USE, or INVALID_RESULT if nothing comes of it; JobCancelled.
+        """
         field = f"job.controls[{number}].detector"
 
         def make() -> AnyArray:
             hooks.check_cancelled()
             hooks.progress("detecting")
-            held = self._loaded.get(entry.path, lambda: _load(entry, field))
-            hooks.check_cancelled()
+            shown = _shown(picture)
             try:
-                return self._look(held.detector, picture, size)
+                boxes = None
+                if people is not None and entry.kind == "openpose":
+                    boxes = self._use(people, field, lambda finder, device: finder.boxes(shown, device))
+                    hooks.check_cancelled()
+                return self._use(entry, field, lambda detector, device: detector.control(shown, *size, device, boxes))
             except _NothingFoundError as error:
                 remedy = Remedy("Use another picture, or remove the control")
                 raise ScumbleError(ErrorCode.INVALID_RESULT, str(error), field=field, remedy=remedy) from None
 
-        return self._made.get((digest_of(picture), entry.path, size), make)
+        finder = None if people is None else people.path
+        return self._made.get((digest_of(picture), entry.path, finder, size), make)
 
     def clear(self) -> bool:
         """Let go of what is loaded; whether there was anything."""
@@ -105,13 +129,15 @@ class Detectors:
         self._loaded.clear()
         return found
 
-    def _look(self, detector: Detector, picture: AnyArray, size: tuple[int, int]) -> AnyArray:
+    def _use(self, entry: DetectorEntry, field: str, look: Callable[[Any, torch.device], Found]) -> Found:
+        """What ``look`` makes of the loaded detector, which is on the device meanwhile."""
+        detector = self._loaded.get(entry.path, lambda: _load(entry, field)).detector
         device = self._device.torch_device
         try:
             for module in detector.modules:
                 module.to(device)
             with torch.inference_mode():
-                return detector.control(_shown(picture), *size, device)
+                return look(detector, device)
         finally:
             for module in detector.modules:
                 module.to("cpu")
@@ -144,7 +170,9 @@ class _Network:
 class _Depth(_Network):
     """Near is white, between the nearest and the farthest of the picture."""
 
-    def control(self, picture: AnyArray, width: int, height: int, device: torch.device) -> AnyArray:
+    def control(
+        self, picture: AnyArray, width: int, height: int, device: torch.device, boxes: Sequence[Box] | None = None
+    ) -> AnyArray:
         outputs, sizes = self.told(picture, device), [picture.shape[:2]]
         made = self.processor.post_process_depth_estimation(outputs, target_sizes=sizes)
         told = made[0]["predicted_depth"].float().reshape(1, 1, *picture.shape[:2])
@@ -159,7 +187,9 @@ class _Depth(_Network):
 class _Segmentation(_Network):
     """ADE20K's colours; never mixed."""
 
-    def control(self, picture: AnyArray, width: int, height: int, device: torch.device) -> AnyArray:
+    def control(
+        self, picture: AnyArray, width: int, height: int, device: torch.device, boxes: Sequence[Box] | None = None
+    ) -> AnyArray:
         logits = self.told(picture, device).logits.float()
         kinds = resize_smooth(logits, *picture.shape[1::-1]).argmax(dim=1)
         palette = torch.tensor(list(COLOURS.values()), dtype=torch.uint8, device=kinds.device)
@@ -167,11 +197,36 @@ class _Segmentation(_Network):
         return colours
 
 
-class _Pose(_Network):
-    """The one person that fills most of the picture."""
+class _People(_Network):
+    """Where people are."""
 
-    def control(self, picture: AnyArray, width: int, height: int, device: torch.device) -> AnyArray:
-        boxes = [[[0.0, 0.0, float(picture.shape[1]), float(picture.shape[0])]]]
+    def boxes(self, picture: AnyArray, device: torch.device) -> list[Box]:
+        """Of those it is sure of, the surest first."""
+        outputs, sizes = self.told(picture, device), [picture.shape[:2]]
+        (told,) = self.processor.post_process_object_detection(outputs, threshold=SURE_OF_PEOPLE, target_sizes=sizes)
+        names = self.network.config.id2label
+        order = told["scores"].argsort(descending=True).tolist()
+        found = [told["boxes"][n].tolist() for n in order if names[int(told["labels"][n])] == PERSON]
+        return [(left, top, right - left, bottom - top) for left, top, right, bottom in found[:MOST_PEOPLE]]
+
+
+class _Pose(_Network):
+    """Of each of the people, or of the one who fills the picture where nobody was looked for."""
+
+    def control(
+        self, picture: AnyArray, width: int, height: int, device: torch.device, boxes: Sequence[Box] | None = None
+    ) -> AnyArray:
+        whole = (0.0, 0.0, float(picture.shape[1]), float(picture.shape[0]))
+        scale = np.array([width / picture.shape[1], height / picture.shape[0]])
+        bodies = [self._body(picture, box, device) for box in ([whole] if boxes is None else boxes)]
+        seen = [pose for pose in (SeenPose(body * scale) for body in bodies) if pose.is_seen]
+        if not seen:
+            raise _NothingFoundError("nobody's pose is found in the picture")
+        return draw_poses(seen, width, height)
+
+    def _body(self, picture: AnyArray, box: Box, device: torch.device) -> NDArray[np.float64]:
+        """OpenPose's points, 18 x 2, pixels; NaN for those it isn't sure of."""
+        boxes = [[list(box)]]
         outputs = self.told(picture, device, boxes=boxes)
         outputs.heatmaps = outputs.heatmaps.float()
         (told,) = self.processor.post_process_pose_estimation(outputs, boxes=boxes)[0]
@@ -181,11 +236,7 @@ class _Pose(_Network):
         body[NECK] = body[SHOULDERS].mean(axis=0)
         with np.errstate(invalid="ignore"):
             body[((body < 0.0) | (body >= picture.shape[1::-1])).any(axis=1)] = np.nan
-        scale = np.array([width / picture.shape[1], height / picture.shape[0]])
-        seen = SeenPose(body * scale)
-        if not seen.is_seen:
-            raise _NothingFoundError("nobody's pose is found in the picture")
-        return draw_poses([seen], width, height)
+        return body
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +250,9 @@ class _Marigold:
     def modules(self) -> list[torch.nn.Module]:
         return [self.pipeline.unet, self.pipeline.vae, self.pipeline.text_encoder]
 
-    def control(self, picture: AnyArray, width: int, height: int, device: torch.device) -> AnyArray:
+    def control(
+        self, picture: AnyArray, width: int, height: int, device: torch.device, boxes: Sequence[Box] | None = None
+    ) -> AnyArray:
         colour = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255.0
         generator = torch.Generator("cpu").manual_seed(SEED)
         told = self.pipeline(colour, generator=generator, output_type="pt").prediction.float().cpu()
@@ -228,10 +281,11 @@ def _closeness(values: torch.Tensor, width: int, height: int) -> AnyArray:
     return made
 
 
-CLASSES: Mapping[str, Callable[[Any, Any], Detector]] = {
+CLASSES: Mapping[str, Callable[[Any, Any], Movable]] = {
     "depth": _Depth,
     "segmentation": _Segmentation,
     "openpose": _Pose,
+    "people": _People,
 }
 
 
@@ -247,10 +301,10 @@ def _load(entry: DetectorEntry, field: str) -> _Held:
         return _Held(detector, stack.pop_all())
 
 
-def _loader(entry: DetectorEntry) -> Callable[[], Detector]:
+def _loader(entry: DetectorEntry) -> Callable[[], Movable]:
     name = detector_class(entry.path)
 
-    def load_network() -> Detector:
+    def load_network() -> Movable:
         import transformers
 
         given = {"local_files_only": True}
@@ -258,7 +312,7 @@ def _loader(entry: DetectorEntry) -> Callable[[], Detector]:
         network = getattr(transformers, name).from_pretrained(entry.path, use_safetensors=True, **given)
         return CLASSES[NETWORKS[name]](network.float().eval().requires_grad_(False), processor)
 
-    def load_pipeline() -> Detector:
+    def load_pipeline() -> Movable:
         import diffusers
 
         pipeline = getattr(diffusers, name).from_pretrained(

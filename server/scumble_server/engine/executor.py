@@ -279,7 +279,8 @@ class EngineExecutor:
 
         def detect(control: Control, number: int, picture: AnyArray, size: tuple[int, int]) -> Detected:
             entry = self._known(lambda index: index.detector(control, number))
-            return Detected(self._detectors.control(entry, number, picture, size, hooks), entry.name)
+            people = self._index.people_finder()
+            return Detected(self._detectors.control(entry, number, picture, size, hooks, people), entry.name)
 
         view = None if job.view is None else view_buffers(job.view, tensors)
         if isinstance(job, UpscaleJob):  # which shows "tile" what there is to be enlarged, part by part

@@ -4,6 +4,7 @@ depth          transformers' DepthAnything and DPT (MiDaS), diffusers' MarigoldD
 normal         diffusers' MarigoldNormalsPipeline
 segmentation   transformers' UperNet and SegFormer, of ADE20K's 150 kinds of things
 openpose       transformers' ViTPose, of COCO's 17 points
+people         transformers' RT-DETR and YOLOS: where people are, for ViTPose to look at them one by one
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from .folders import check_weights
 from .manifest import read_json
 from .safetensors_header import BadFileError
 
-__all__ = ["MARIGOLD", "NETWORKS", "detector_class", "is_detector_folder", "read_detector_folder"]
+__all__ = ["MARIGOLD", "NETWORKS", "PERSON", "detector_class", "is_detector_folder", "read_detector_folder"]
 
 NETWORKS: Mapping[str, str] = {
     "DepthAnythingForDepthEstimation": "depth",
@@ -23,14 +24,20 @@ NETWORKS: Mapping[str, str] = {
     "UperNetForSemanticSegmentation": "segmentation",
     "SegformerForSemanticSegmentation": "segmentation",
     "VitPoseForPoseEstimation": "openpose",
+    "RTDetrForObjectDetection": "people",
+    "RTDetrV2ForObjectDetection": "people",
+    "YolosForObjectDetection": "people",
 }
-"""Class of transformers -> kind of control."""
+"""Class of transformers -> kind of control; "people" is none by itself."""
 
 MARIGOLD: Mapping[str, str] = {"MarigoldDepthPipeline": "depth", "MarigoldNormalsPipeline": "normal"}
 """Pipeline of diffusers -> kind of control."""
 
 LABELS = {"segmentation": 150, "openpose": 17}
 """How many kinds of things, or points, a network must tell apart for its answer to be understood."""
+
+PERSON = "person"
+"""What networks that find things call people."""
 
 PARTS = ("unet", "vae", "text_encoder")
 
@@ -70,6 +77,8 @@ def read_detector_folder(folder: Path) -> str:
         raise BadFileError("preprocessor_config.json is missing, which says how pictures are shown to it")
     kind = NETWORKS[name]
     labels, known = read_json(folder / "config.json").get("id2label"), LABELS.get(kind)
+    if kind == "people" and not (isinstance(labels, dict) and PERSON in labels.values()):
+        raise BadFileError("it finds things, but no people")
     count = len(labels) if isinstance(labels, dict) else 2  # transformers doesn't write the usual number down
     if known is not None and count != known:
         what = "kinds of things; ADE20K's" if kind == "segmentation" else "points; COCO's"

@@ -125,7 +125,8 @@ class EstimatorEntry:
 
 @dataclass(frozen=True, slots=True)
 class DetectorEntry:
-    """A folder of transformers or diffusers that makes control images of a picture. kind: of control."""
+    """A folder of transformers or diffusers that makes control images of a picture. kind: of control, or "people": it
+    finds them, so that poses can be read of each."""
 
     id: str
     name: str

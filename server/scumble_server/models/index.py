@@ -74,7 +74,7 @@ class ModelIndex:
             ),
             detectors=(
                 DetectorInfo(BUILT_IN_DETECTOR, "Built-in", BUILT_IN_DETECTED),
-                *(DetectorInfo(entry.id, entry.name, (entry.kind,)) for entry in self.detectors),
+                *(DetectorInfo(one.id, one.name, (one.kind,)) for one in self.detectors if one.kind != "people"),
             ),
             loras=tuple(_lora_info(entry) for entry in self.loras),
             adapters=tuple(AdapterInfo(entry.id, entry.name, entry.family) for entry in self._by_use()),
@@ -193,6 +193,10 @@ class ModelIndex:
             raise self._no_such(control.detector, "detector", field, remedy)
         message = f"{other.name} makes {other.kind} controls, not {control.kind}"
         raise ScumbleError(ErrorCode.MODEL_MISMATCH, message, field=field, remedy=remedy)
+
+    def people_finder(self) -> DetectorEntry | None:
+        """What finds the people whose poses are wanted; None if there is nothing, and a picture is one person's."""
+        return next((entry for entry in self.detectors if entry.kind == "people"), None)
 
     def _info(self, model: ModelEntry) -> ModelInfo:
         return ModelInfo(

@@ -37,6 +37,7 @@ KINDS = {
     "upernet": "segmentation",
     "vitpose": "openpose",
     "vitpose-plus": "openpose",
+    "yolos": "people",
 }
 SIZE = (80, 48)
 
@@ -82,7 +83,7 @@ class TestInTheLibrary:
         assert (index.models, index.controlnets, index.unusable) == ((), (), ())
         told = {info.id: info.kinds for info in index.capabilities("CPU").detectors}
         assert told.pop("built-in") == ("canny", "lineart", "softedge", "scribble", "tile", "color")
-        assert told == {name: (kind,) for name, kind in KINDS.items()}
+        assert told == {name: (kind,) for name, kind in KINDS.items() if kind != "people"}
         assert describe(folder / "dpt") == ("detector", "")
 
     def test_they_are_found_in_the_hugging_face_cache(self, folder, tmp_path):
@@ -176,6 +177,32 @@ class TestWhatItMakes:
         if 0 <= x < 192 and 0 <= y < 256:
             assert tuple(shown[int(y), int(x)]) in COLORS
         assert shown.any()
+
+    def test_people_are_found_one_by_one(self, folder):
+        image = picture(3, 192, 256)
+        told, processor = own(folder, "yolos", image)
+        found = processor.post_process_object_detection(told, 0.5, [(256, 192)])[0]
+        assert len(found["boxes"]) == 3
+        boxes = [(x, y, right - x, bottom - y) for x, y, right, bottom in found["boxes"].tolist()]
+        processor = transformers.AutoImageProcessor.from_pretrained(folder / "vitpose", backend="pil")
+        network = transformers.VitPoseForPoseEstimation.from_pretrained(folder / "vitpose")
+        shown = Detectors(CPU).control(entry(folder, "vitpose"), 0, image, (192, 256), Hooks(), entry(folder, "yolos"))
+        alone = made(folder, "vitpose", image, (192, 256))
+        assert (shown != alone).any()
+        for box in boxes:
+            inside = [[list(box)]]
+            with torch.inference_mode():
+                inputs = processor(images=Image.fromarray(image), boxes=inside, return_tensors="pt")
+                points = processor.post_process_pose_estimation(network(**inputs), boxes=inside)[0][0]["keypoints"]
+            drawn = [tuple(shown[int(y), int(x)]) for x, y in points.tolist() if 0 <= x < 192 and 0 <= y < 256]
+            assert drawn
+            assert (0, 0, 0) not in drawn
+
+    def test_what_finds_no_people_is_refused(self, folder, tmp_path):
+        shutil.copytree(folder / "yolos", tmp_path / "yolos")
+        config = json.loads((tmp_path / "yolos/config.json").read_text())
+        (tmp_path / "yolos/config.json").write_text(json.dumps({**config, "id2label": {"0": "cat", "1": "chair"}}))
+        assert "no people" in scan((tmp_path,), builtin=False).unusable[0].reason
 
     def test_normals_are_turned_to_what_controlnets_know(self, folder):
         shown = made(folder, "marigold-normals", picture(4, 64, 64), (64, 64))

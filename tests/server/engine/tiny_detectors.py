@@ -34,6 +34,9 @@ from transformers import (
     VitPoseConfig,
     VitPoseForPoseEstimation,
     VitPoseImageProcessorPil,
+    YolosConfig,
+    YolosForObjectDetection,
+    YolosImageProcessorPil,
 )
 
 __all__ = ["NETWORKS", "write_marigold", "write_network"]
@@ -133,6 +136,26 @@ def vitpose(experts: int = 1) -> Any:
     return network, VitPoseImageProcessorPil(size={"height": 64, "width": 48})
 
 
+def yolos() -> Any:
+    config = YolosConfig(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        image_size=[32, 48],
+        patch_size=16,
+        num_detection_tokens=3,
+        id2label={0: "person", 1: "chair"},
+        label2id={"person": 0, "chair": 1},
+    )
+    network = YolosForObjectDetection(config)
+    for name, values in (("class_labels_classifier", (9.0, 0.0, 0.0)), ("bbox_predictor", (0.5, 0.5, 0.4, 0.8))):
+        last = getattr(network, name).layers[-1]
+        torch.nn.init.normal_(last.weight, std=0.3 if name == "bbox_predictor" else 0.0)
+        last.bias.copy_(torch.tensor(values) if name == "class_labels_classifier" else torch.tensor(values).logit())
+    return network, YolosImageProcessorPil(size={"height": 32, "width": 48})
+
+
 NETWORKS = {
     "depth-anything": depth_anything,
     "depth-anything-metric": lambda: depth_anything("metric"),
@@ -141,6 +164,7 @@ NETWORKS = {
     "segformer": segformer,
     "vitpose": vitpose,
     "vitpose-plus": lambda: vitpose(6),
+    "yolos": yolos,
 }
 
 
