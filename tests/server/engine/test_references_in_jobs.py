@@ -255,6 +255,12 @@ class TestMemory:
         else:
             assert apart(got, image(executor, job)) < 8
 
+    def test_a_batch_a_picture_at_a_time(self, executor, small, family):
+        job = picture_of(family, references=(*BOTH, Reference("moss", mask="left")), batch_size=3)
+        together, apiece = done(executor, job), done(small, replace(job, memory="low"))
+        for name, made in together.items():
+            assert apart(apiece[name], made) < 0.1
+
     @pytest.mark.parametrize("memory", ["low", "lowest"])
     def test_what_looks_is_there_when_it_does(self, small, family, memory):
         """The adapter with the network, and its encoder while that is away."""
