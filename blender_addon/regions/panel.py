@@ -6,7 +6,7 @@ import bpy
 from scumble_shared.ade20k import kind_named
 
 from ..panels.main import SidebarPanel, draw_text
-from .kinds import collections_of, guess
+from .kinds import guess
 
 __all__ = ["CLASSES"]
 
@@ -51,7 +51,7 @@ def _draw_region(layout: bpy.types.UILayout, thing: bpy.types.Object) -> None:
     weight.active = bool(own.prompt)
     weight.prop(own, "weight")
     column.separator(factor=0.5)
-    guessed = guess(thing, collections_of([thing]).get(thing.session_uid, ()))
+    guessed = guess(thing, (collection.name for collection in thing.users_collection))
     column.prop(own, "kind", text="Kind", icon="VIEWZOOM", placeholder=guessed or "Anything")
     if own.kind and kind_named(own.kind) is None:
         draw_text(layout, f"ADE20K has no {own.kind}; choose one of its kinds", "ERROR")

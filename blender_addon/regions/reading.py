@@ -83,9 +83,10 @@ def kinds_of_meshes(objects: Sequence[bpy.types.Object]) -> list[str]:
 
 def _wanted(thing: bpy.types.Object) -> Wanted | None:
     own = thing.scumble_region
-    if not own.enabled or not own.prompt.strip() or own.weight <= 0.0:
+    prompt = own.prompt
+    if not prompt or not own.enabled or not prompt.strip() or own.weight <= 0.0:  # asked of all objects, for each frame
         return None
-    return own.prompt, round(own.weight, 4)
+    return prompt, round(own.weight, 4)
 
 
 def _regions(wanted: Mapping[int, Wanted]) -> tuple[Region, ...]:
