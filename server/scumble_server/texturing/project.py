@@ -31,8 +31,14 @@ __all__ = ["run_project"]
 CHUNK_TEXELS = 1 << 17
 """Texels looked up at a time; between chunks the job can be cancelled."""
 
-FADE = (0.06, 0.2)
-"""Cosines of the viewing angle between which paint fades in: nothing at 87 degrees, full from 78 on."""
+FADE = (0.02, 0.1)
+"""Cosines of the viewing angle between which paint fades in: nothing at 89 degrees, full from 84 on. Whoever looks from
+where the picture was made sees ridges of a landscape at such angles, and bare rims there are uglier than what is seen
+from the side, where paint is stretched tenfold."""
+
+RIM = 2
+"""Texels per 1024 by which paint goes on past what the view sees: its edge is looked at filtered, and by rays that
+don't go through the middle of pixels."""
 
 
 def run_project(
@@ -147,7 +153,7 @@ def _paint(
     for begin in range(0, size * size, CHUNK_TEXELS):
         hooks.check_cancelled()
         some = texels.part(begin, begin + CHUNK_TEXELS)
-        seen = look(view, surface.points(some), surface.origin)
+        seen = look(view, surface.points(some), surface.origin, FADE[0])
         ramp = ((seen.cosine - FADE[0]) / (FADE[1] - FADE[0])).clamp(0.0, 1.0)
         colour = sample(seen, image)
         alpha = ramp * ramp * (3.0 - 2.0 * ramp) * colour[3]
@@ -178,6 +184,8 @@ def _compose(layer: Tensor, texels: TexelMap, base: Base | None, bits: int) -> t
     layer[~solid, :3] = mean
     target, source = nearest_filled(solid.view(size, size), padding(size), repeats=texels.repeats)
     layer[target, :3] = layer[source, :3]
+    target, source = nearest_filled(solid.view(size, size), max(1, RIM * size // 1024), repeats=False)
+    layer[target, 3] = layer[source, 3]
     free = None if base is None else base.freedom(texels)
     if free is not None:
         layer[:, 3:] *= free[:, None]

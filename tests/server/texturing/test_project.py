@@ -126,7 +126,20 @@ def test_an_object_that_is_not_textured_still_hides_what_is_behind_it() -> None:
     job = ProjectJob(desk.put(green), View(camera, depth=desk.put(depth)), (desk.mesh(plane()),), texture_size=64)
     alpha = desk.run(job)["texture/it"][..., 3]
     assert (alpha[6:-6, 6:26] == 255).all()
-    assert (alpha[:, 32:] == 0).all()
+    assert (alpha[6:-6, 32] == 255).all(), "a rim that filtering may look at"
+    assert (alpha[:, 33:] == 0).all()
+
+
+@pytest.mark.parametrize(("degrees", "painted"), [(83.0, True), (89.5, False)])
+def test_what_is_seen_from_the_side_is_painted_up_to_where_it_is_but_a_line(degrees: float, painted: bool) -> None:
+    desk = Desk()
+    turn = np.radians(degrees)
+    eye = (0.0, -5.0 * np.cos(turn), 5.0 * np.sin(turn))
+    camera = Camera(look_at(eye, (0.0, 0.0, 0.0)), orthographic(2.5, 2.5, 0.1, 10.0), 256, 256, 0.1, 10.0)
+    green = np.full((256, 256, 3), (0, 255, 0), np.uint8)
+    job = ProjectJob(desk.put(green), View(camera), (desk.mesh(plane()),), texture_size=64)
+    alpha = desk.run(job)["texture/it"][..., 3]
+    assert (alpha[8:-8, 8:-8] == (255 if painted else 0)).mean() > 0.95
 
 
 def test_a_picture_that_misses_the_silhouette_paints_neither_rims_nor_gaps() -> None:
