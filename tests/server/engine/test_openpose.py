@@ -99,6 +99,17 @@ def test_limbs_are_eight_pixels_wide_at_512_and_as_wide_for_the_eye_at_others(si
     assert len(rows) == pytest.approx(2 * half, abs=1.5)
 
 
+@pytest.mark.parametrize("side", [16, 32, 64])
+def test_small_pictures_have_all_points_still(side):
+    image = drawn(t_pose(), side=side)
+    for number, name in enumerate(BODY_POINTS):
+        if "ankle" in name or "wrist" in name:  # apart from each other even there
+            x, _, z = dict(zip(BODY_POINTS, t_pose().body, strict=True))[name]
+            column, row = (x + 1.0) * side / 2, (2.0 - z) * side / 2
+            around = image[max(int(row) - 1, 0) : int(row) + 2, max(int(column) - 1, 0) : int(column) + 2]
+            assert COLORS[number] in set(map(tuple, around.reshape(-1, 3))), name
+
+
 def test_the_persons_right_is_left_in_the_picture_from_the_front():
     (front,) = seen_poses([t_pose()], view(), (SIDE, SIDE))
     assert front.body[BODY_POINTS.index("right_wrist")][0] < SIDE / 2

@@ -73,6 +73,9 @@ LIMB, POINT, HAND_LINE = 4.0, 4.0, 1.0
 HAND_EXTENT = 40.0
 """Pixels from which a hand is told apart; a smaller one would be a blot of its points."""
 
+LEAST = 0.75
+"""Half a width in pixels that covers the centre of one at least, wherever it lies."""
+
 NOSE, NECK, RIGHT_HIP, LEFT_HIP = (BODY_POINTS.index(name) for name in ("nose", "neck", "right_hip", "left_hip"))
 EYES = {BODY_POINTS.index("right_eye"): -1.0, BODY_POINTS.index("left_eye"): 1.0}
 EARS = {BODY_POINTS.index("right_ear"): -1.0, BODY_POINTS.index("left_ear"): 1.0}
@@ -219,6 +222,7 @@ def _ellipse(
     half_length = float(np.hypot(*(second - first))) / 2.0
     if not half_length > 0.0:  # NaN, too
         return
+    half_width = max(half_width, LEAST)
     along = (second - first) / (2.0 * half_length)
     for area, apart in _around(canvas, (first + second) / 2.0, max(half_length, half_width)):
         lengthwise, crosswise = apart @ along, apart @ (along[::-1] * (-1.0, 1.0))
@@ -230,17 +234,17 @@ def _line(canvas: AnyArray, first: FloatArray, second: FloatArray, half_width: f
     if not half_length > 0.0:
         return
     along = (second - first) / (2.0 * half_length)
-    for area, apart in _around(canvas, (first + second) / 2.0, half_length + half_width):
+    for area, apart in _around(canvas, (first + second) / 2.0, half_length + max(half_width, LEAST)):
         beyond = np.maximum(np.abs(apart @ along) - half_length, 0.0)
         crosswise = apart @ (along[::-1] * (-1.0, 1.0))
-        area[beyond**2 + crosswise**2 <= max(half_width, 0.5) ** 2] = color
+        area[beyond**2 + crosswise**2 <= max(half_width, LEAST) ** 2] = color
 
 
 def _disc(canvas: AnyArray, point: FloatArray, radius: float, color: tuple[int, ...]) -> None:
     if not np.isfinite(point).all():
         return
-    for area, apart in _around(canvas, point, radius):
-        area[(apart**2).sum(axis=-1) <= max(radius, 0.5) ** 2] = color
+    for area, apart in _around(canvas, point, max(radius, LEAST)):
+        area[(apart**2).sum(axis=-1) <= max(radius, LEAST) ** 2] = color
 
 
 def _around(canvas: AnyArray, middle: FloatArray, reach: float) -> Iterator[tuple[AnyArray, FloatArray]]:
