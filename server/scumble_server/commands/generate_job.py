@@ -58,6 +58,8 @@ def made_of(arguments: argparse.Namespace, capabilities: Capabilities) -> Made:
     words = words_of(arguments, like)
     known = {info.id for info in capabilities.models}
     notes = list(found.notes) if found else []
+    if like is not None and like.regions:
+        notes.append("parts of the picture had prompts of their own, which are left out; say them with --region")
     usual = DEFAULT_MODEL
     if like is not None and arguments.model is None:
         usual = like.model if like.model in known else usual

@@ -12,8 +12,9 @@ from PIL import Image
 from scumble_server.buffers.convert import read_ids
 from scumble_server.commands.generate import add_arguments
 from scumble_server.commands.generate_job import made_of
+from scumble_server.metadata import png_bytes
 from scumble_shared.errors import ScumbleError
-from scumble_shared.job import Label, Region
+from scumble_shared.job import GenerateJob, Label, Region
 
 IDS = np.array([[0, 1, 1], [0, 4, 300]], np.uint16)
 
@@ -126,3 +127,11 @@ class TestFilesOfIds:
         with pytest.raises(ScumbleError) as refused:
             read_ids(tmp_path / "ids.npy")
         assert refused.value.info.field == "ids"
+
+
+def test_those_of_a_picture_to_be_like_are_left_out_and_told(tmp_path):
+    like = GenerateJob("a wall", model="brush", view=None, regions=(Region("gold", mask="0" * 64),))
+    (tmp_path / "like.png").write_bytes(png_bytes(np.zeros((8, 8, 3), np.uint8), like))
+    done = made("--like", tmp_path / "like.png")
+    assert done.job.regions == ()
+    assert any("--region" in note for note in done.notes)

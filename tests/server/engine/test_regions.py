@@ -118,9 +118,11 @@ class TestLimits:
     def test_with_all_that_there_is_besides(self, examples, family):
         """A ControlNet, an image with a mask, a batch and no guidance."""
         example = examples[family]
-        net = next(iter(example.nets))
         changes = {
-            "controls": [ActiveControl(example.nets[net], picture(1), 0.8, 0.0, 0.7, net)],
+            "controls": [
+                ActiveControl(net, picture(number), 0.6, 0.0, 0.7, "depth" if "union" in name else name)
+                for number, (name, net) in enumerate(example.nets.items())
+            ],
             "tensors": {"photo": picture(2)},
             "init_image": "photo",
             "mask": "left",
@@ -303,6 +305,12 @@ class TestTextures:
         plain = self.views(executor, family, method, "a brick wall")
         changed = self.views(executor, family, method, "a brick wall", Region("moss", objects=(5,)))
         assert all((one != other).any() for one, other in zip(plain, changed, strict=True))
+
+    @pytest.mark.parametrize("family", ["sd15", "sd3"])
+    def test_drafts(self, executor, family):
+        region = Region("moss", objects=(5,))
+        views = self.views(executor, family, "synchronised", "a wall", region, quality="draft")
+        assert all(view.std() > 1 for view in views)
 
     def test_added_views_and_refined_ones(self, executor):
         region = Region("moss", objects=(1, 5), weight=0.8)

@@ -1,7 +1,8 @@
 """Attention to several prompts, each where it is: what a network sees of its text is mixed place by place.
 
 After "attention couple", as ComfyUI's and Krita's plugins have it: queries are the picture's, keys and values each
-prompt's. It costs the cross-attentions once more for each region, and nothing else.
+prompt's. It costs the cross-attentions once more for each region and nothing else: of SD 1.5's arithmetic 2 %, of SDXL's
+4 %.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ def can_be_coupled(network: FamilyNetwork) -> bool:
 
 
 class Coupling(Extension):
-    """parts: V x P x rows x columns on the network's device, the share of each prompt; see :func:`.masks.shares`.
-    depth: levels of the network. Text has the tokens of all P prompts, one after the other."""
+    """parts: V x P x rows x columns on the CPU, the share of each prompt; see :func:`.masks.shares`. depth: levels of
+    the network. Text has the tokens of all P prompts, one after the other."""
 
     def __init__(self, parts: Tensor, depth: int) -> None:
         self._parts, self._depth = parts, depth
@@ -45,7 +46,9 @@ class Coupling(Extension):
         shown = (step.images.start, step.images.stop)
         if shown not in self._known:
             parts = self._parts if len(self._parts) == 1 else self._parts[step.images]
-            self._known[shown] = levels(parts, self._depth)
+            # Apple's GPUs can't average over areas that don't divide evenly.
+            found, device = levels(parts, self._depth), step.latents.device
+            self._known[shown] = {places: level.to(device) for places, level in found.items()}
         self._now = self._known[shown]
         self.images = len(step.latents)
 

@@ -32,11 +32,11 @@ def engaged(
     if regional is None:
         yield engage(model, controls, timesteps, quality, variant)
         return
-    parts = regional.shares(size).to(model.device.torch_device)
-    network = model.network
+    parts, network = regional.shares(size), model.network
     if not can_be_coupled(network):
         ways = [engage(model, controls, timesteps, quality, variant, has_controls=True) for _ in range(parts.shape[1])]
-        yield Engaged(Mixing([way.network for way in ways], parts, quality != "exact"), ways[0].extensions)
+        mixing = Mixing([way.network for way in ways], parts.to(model.device.torch_device), quality != "exact")
+        yield Engaged(mixing, ways[0].extensions)
         return
     coupling = Coupling(parts, len(network.module.config.block_out_channels))
     nets = list(dict.fromkeys(run.controlnet.net for run in controls.runs))
