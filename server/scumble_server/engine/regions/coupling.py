@@ -1,8 +1,8 @@
 """Attention to several prompts, each where it is: what a network sees of its text is mixed place by place.
 
 After "attention couple", as ComfyUI's and Krita's plugins have it: queries are the picture's, keys and values each
-prompt's. It costs the cross-attentions once more for each region and nothing else: of SD 1.5's arithmetic 2 %, of SDXL's
-4 %.
+prompt's. It costs the cross-attentions once more for each region and nothing else: 2 % of SD 1.5's arithmetic, 4 % of
+SDXL's.
 """
 
 from __future__ import annotations
