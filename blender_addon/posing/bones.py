@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,8 +89,10 @@ class _Name:
     rank: int
 
 
-def joints_of(names: Iterable[str]) -> dict[str, str]:
-    """Joint ("left_elbow", "head", "right_index_2", ...) -> name of the bone that begins at it."""
+@lru_cache(maxsize=64)
+def joints_of(names: tuple[str, ...]) -> Mapping[str, str]:
+    """Joint ("left_elbow", "head", "right_index_2", ...) -> name of the bone that begins at it. Kept: live mode asks
+    for the same armatures many times, and a rig has hundreds of bones."""
     known = {name: read for name in names if (read := _read(name)) is not None}
     found: dict[str, str] = {}
     for side in ("left", "right"):
@@ -108,12 +111,11 @@ def joints_of(names: Iterable[str]) -> dict[str, str]:
     return {**found, **({"head": head} if head else {})}
 
 
-def pose_of(places: Mapping[str, BonePlace], matrix_world: FloatArray) -> Pose | None:
+def pose_of(joints: Mapping[str, BonePlace], matrix_world: FloatArray) -> Pose | None:
     """The pose of an armature's person, in world space; None if its bones aren't named as anybody's.
 
-    places: by name. matrix_world: armature -> world.
+    joints: by the names that :func:`joints_of` gives them. matrix_world: armature -> world.
     """
-    joints = {joint: places[name] for joint, name in joints_of(places).items()}
     points = {joint: place.head for joint, place in joints.items()}
     if not all(f"{side}_{joint}" in points for side in ("left", "right") for joint in ("shoulder", "elbow")):
         return None

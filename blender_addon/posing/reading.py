@@ -11,23 +11,25 @@ from scumble_shared.errors import ErrorCode, Remedy, ScumbleError
 from scumble_shared.limits import DEFAULT_LIMITS
 from scumble_shared.pose import Pose
 
-from .bones import BonePlace, pose_of
+from .bones import BonePlace, joints_of, pose_of
 
 __all__ = ["poses_of"]
 
 
 def poses_of(depsgraph: bpy.types.Depsgraph) -> tuple[Pose, ...]:
-    """Of armatures that are shown, and of hidden ones that deform what is shown.
+    """Of armatures that move what is shown, hidden or not; where none does, of those that are shown.
 
     Raises ScumbleError SCENE without any, and if none has bones that are named as a person's.
     """
-    armatures, poses = 0, []
-    for armature, matrix_world in _armatures(depsgraph):
+    armatures, moving, others = 0, list[Pose](), list[Pose]()
+    for armature, matrix_world, moves in _armatures(depsgraph):
         armatures += 1
-        places = {bone.name: _place(bone) for bone in armature.pose.bones}
-        pose = pose_of(places, np.array(matrix_world, np.float64))
+        bones = armature.pose.bones
+        joints = {joint: _place(bones[name]) for joint, name in joints_of(tuple(bones.keys())).items()}
+        pose = pose_of(joints, np.array(matrix_world, np.float64))
         if pose is not None:
-            poses.append(pose)
+            (moving if moves else others).append(pose)
+    poses = moving or others  # a meta-rig that the rig was made from is nobody
     if not armatures:
         raise ScumbleError(
             ErrorCode.SCENE,
@@ -45,25 +47,37 @@ def poses_of(depsgraph: bpy.types.Depsgraph) -> tuple[Pose, ...]:
     return tuple(poses[: DEFAULT_LIMITS.poses])
 
 
-def _armatures(depsgraph: bpy.types.Depsgraph) -> Iterator[tuple[bpy.types.Object, Matrix]]:
-    """Each once where it stands, evaluated; use it before the next one is asked for."""
+def _armatures(depsgraph: bpy.types.Depsgraph) -> Iterator[tuple[bpy.types.Object, Matrix, bool]]:
+    """Each once where it stands, evaluated, and whether it moves what is shown; those that don't count only where they
+    are shown themselves. Use each before the next one is asked for."""
+    moving: dict[int, bpy.types.Object] = {}
+    for instance in depsgraph.object_instances:
+        if instance.object.type == "MESH":
+            moving.update((armature.session_uid, armature) for armature in _movers(instance.object.original))
     met: set[tuple[int, tuple[float, ...]]] = set()
-    behind: dict[int, bpy.types.Object] = {}
     for instance in depsgraph.object_instances:
         thing = instance.object
-        if thing.type == "ARMATURE" and thing.pose is not None:
-            key = (thing.original.session_uid, _numbers(instance.matrix_world))
-            if key not in met:
-                met.add(key)
-                yield thing, instance.matrix_world.copy()
-        elif thing.type == "MESH" and not instance.is_instance:
-            deforming = [m.object for m in thing.original.modifiers if m.type == "ARMATURE" and m.object is not None]
-            behind.update((armature.session_uid, armature) for armature in deforming)
+        if thing.type != "ARMATURE" or thing.pose is None:
+            continue
+        uid = thing.original.session_uid
+        key = (uid, _numbers(instance.matrix_world))
+        if key not in met:
+            met.add(key)
+            yield thing, instance.matrix_world.copy(), uid in moving
     shown = {uid for uid, _ in met}
-    for uid, armature in behind.items():
+    for uid, armature in moving.items():
         if uid not in shown and armature.pose is not None:
             evaluated = armature.evaluated_get(depsgraph)
-            yield evaluated, evaluated.matrix_world.copy()
+            yield evaluated, evaluated.matrix_world.copy(), True
+
+
+def _movers(thing: bpy.types.Object) -> Iterator[bpy.types.Object]:
+    """The armatures that deform an object or carry it."""
+    for modifier in thing.modifiers:
+        if modifier.type == "ARMATURE" and modifier.object is not None:
+            yield modifier.object
+    if thing.parent is not None and thing.parent.type == "ARMATURE":
+        yield thing.parent
 
 
 def _numbers(matrix: Matrix) -> tuple[float, ...]:

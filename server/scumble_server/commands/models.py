@@ -73,6 +73,10 @@ def as_table(index: ModelIndex) -> dict[str, object]:
             for entry in index.adapters
         ],
         "upscalers": [{"id": entry.id, "name": entry.name, "path": str(entry.path)} for entry in index.upscalers],
+        "detectors": [
+            {"id": entry.id, "name": entry.name, "kind": entry.kind, "path": str(entry.path)}
+            for entry in index.detectors
+        ],
         "unusable": [
             {"id": entry.id, "name": entry.name, "path": str(entry.path), "reason": entry.reason}
             for entry in index.unusable
@@ -105,6 +109,9 @@ def text_of(index: ModelIndex, folders: Sequence[Path]) -> str:
         lines += ["", *_columns(("IP-ADAPTER", "NAME", "FAMILY", "IMAGE ENCODER"), adapters)]
     if index.upscalers:
         lines += ["", *_columns(("UPSCALER", "NAME"), [(entry.id, entry.name) for entry in index.upscalers])]
+    if index.detectors:
+        detectors = [(entry.id, entry.name, entry.kind) for entry in index.detectors]
+        lines += ["", *_columns(("DETECTOR", "NAME", "FINDS"), detectors)]
     if index.unusable:
         lines += ["", "CAN'T BE USED"]
         for entry in index.unusable:

@@ -157,7 +157,7 @@ def points(pose) -> dict[str, tuple]:
 @pytest.mark.parametrize("naming", NAMINGS)
 def test_joints_are_known_by_the_names_of_the_rigs_people_have(posing, naming):
     left, right, words = NAMINGS[naming]
-    found = posing[0].joints_of([*bones_of(naming), *DECOYS])
+    found = posing[0].joints_of((*bones_of(naming), *DECOYS))
     joints = {"shoulder": "upper_arm", "elbow": "forearm", "wrist": "hand"}
     joints |= {"hip": "thigh", "knee": "shin", "ankle": "foot"}
     for joint, bone in joints.items():
@@ -181,7 +181,7 @@ def test_joints_are_known_by_the_names_of_the_rigs_people_have(posing, naming):
     ],
 )
 def test_so_are_fingers(posing, names):
-    found = posing[0].joints_of(names)
+    found = posing[0].joints_of(tuple(names))
     joints = [f"left_{finger}_{joint}" for finger in ("index", "middle", "ring", "pinky") for joint in (1, 2, 3)]
     assert [found[joint] for joint in joints] == names
 
@@ -247,6 +247,22 @@ def test_a_hidden_armature_counts_while_what_it_deforms_is_shown(posing, scene, 
     cube.modifiers.new("Armature", "ARMATURE").object = thing
     bpy.context.view_layer.update()
     assert len(posing[1].poses_of(bpy.context.evaluated_depsgraph_get())) == 1
+
+
+def test_where_one_moves_what_is_shown_others_do_not_count(posing, scene, cube):
+    armature(bones_of("rigify"), scene, "metarig")
+    rig = armature(bones_of("rigify generated"), scene, "rig")
+    rig.location.x = 2.0
+    bpy.context.view_layer.update()
+    assert len(posing[1].poses_of(bpy.context.evaluated_depsgraph_get())) == 2
+    crane = armature({"Hook": ((0, 0, 0), (0, 0, 1))}, scene, "crane")
+    cube.modifiers.new("Armature", "ARMATURE").object = crane  # which is nobody
+    bpy.context.view_layer.update()
+    assert len(posing[1].poses_of(bpy.context.evaluated_depsgraph_get())) == 2
+    cube.parent, cube.parent_type, cube.parent_bone = rig, "BONE", "DEF-forearm.L"
+    bpy.context.view_layer.update()
+    (pose,) = posing[1].poses_of(bpy.context.evaluated_depsgraph_get())
+    assert points(pose)["neck"][0] == pytest.approx(2.0)
 
 
 def test_an_armature_that_is_nobodys_is_told_how_bones_are_named(posing, scene):

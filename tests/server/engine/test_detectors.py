@@ -11,6 +11,7 @@ import pytest
 import torch
 import transformers
 from PIL import Image
+from scumble_server.commands.models import as_table, text_of
 from scumble_server.engine.conditioning.openpose import COLORS
 from scumble_server.engine.detectors import Detectors
 from scumble_server.engine.executor import EngineExecutor
@@ -85,6 +86,11 @@ class TestInTheLibrary:
         assert told.pop("built-in") == ("canny", "lineart", "softedge", "scribble", "tile", "color")
         assert told == {name: (kind,) for name, kind in KINDS.items() if kind != "people"}
         assert describe(folder / "dpt") == ("detector", "")
+
+    def test_the_command_lists_them(self, folder):
+        index = scan((folder,), builtin=False)
+        assert {one["id"]: one["kind"] for one in as_table(index)["detectors"]} == KINDS
+        assert "DETECTOR" in text_of(index, (folder,))
 
     def test_they_are_found_in_the_hugging_face_cache(self, folder, tmp_path):
         shutil.copytree(folder / "dpt", tmp_path / "models--Intel--dpt-tiny" / "snapshots" / ("a" * 40))
@@ -268,3 +274,11 @@ def test_a_job_shows_what_a_photo_tells_and_who_told_it(folder):
     assert {image.shape for image in images} == {(48, 80, 3)}
     assert (images[4] == images[5]).all()
     assert output.provenance["detectors"] == ["depth-anything", "dpt", "built-in", "upernet", "", ""]
+
+
+def test_memory_that_runs_out_has_it_given_back(folder):
+    detectors = Detectors(CPU)
+    assert detectors.clear() is False
+    detectors.control(entry(folder, "dpt"), 0, picture(1), SIZE, Hooks())
+    assert detectors.clear() is True
+    assert detectors.clear() is False
