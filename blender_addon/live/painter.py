@@ -26,6 +26,7 @@ from .beat import LOOK_INTERVAL, OFTEN, Beat
 from .display import Display, look_of, tag_sidebars, tag_viewports
 from .frames import Frame, at_place, look, same
 from .schedule import Cancel, Policy, Schedule, Start
+from .sculpting import Strokes
 from .timing import Timings
 from .watch import Place, Watch, find_place, place_key, settings_key, why_paused
 
@@ -98,6 +99,7 @@ class Painter:
         self._turned_at = self._changed_at = 0.0
         self._watch = Watch(self._beat.wake)
         self._display = Display(lambda: self._watch.version, self._look_at_region, self.timings.draws)
+        self._strokes = Strokes()
         self._running = False
         self._look_wanted = Look()
         self._told, self._told_at = "", 0.0
@@ -111,7 +113,7 @@ class Painter:
     def idle(self) -> bool:
         """Whether nothing is left to be done for what is to be seen now, as of the last turn."""
         schedule = self._schedule
-        return not schedule.flying and schedule.wake_at() is None and not self._watch.changed
+        return not (schedule.flying or schedule.wake_at() is not None or self._watch.changed or self._strokes.owed)
 
     # --- on and off ---------------------------------------------------------------------------------
 
@@ -158,7 +160,7 @@ class Painter:
     def _next_interval(self) -> float | None:
         if self._schedule.flying:
             return OFTEN
-        if self._watch.changed:
+        if self._watch.changed or self._strokes.owed:
             return LOOK_INTERVAL
         at = self._schedule.wake_at()
         return None if at is None else max(OFTEN, at - time.perf_counter())
@@ -258,7 +260,7 @@ class Painter:
         follows_view = scene.scumble.source == "VIEWPORT" and place is not None
         self._place_seen = place_key(*place[1:]) if place is not None else ()
         seen = (settings_key(scene), self._place_seen if follows_view else ())
-        if seen != self._seen or self._watch.changed:
+        if seen != self._seen or self._watch.changed or self._strokes.due:
             self._seen = seen
             self._watch.changed = False
             self._changed_at = now
@@ -294,6 +296,7 @@ class Painter:
     def _begin(self, start: Start) -> float:
         """Captures and submits; seconds it took."""
         begin = time.perf_counter()
+        self._strokes.hand_over(self._watch.version)
         bpy.context.evaluated_depsgraph_get()  # what it evaluates now is no change to come back for
         self._watch.changed = False
         quality = self._controller.full if start.refine else self._controller.quality

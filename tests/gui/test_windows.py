@@ -101,6 +101,9 @@ def test_live_mode_with_sculpting_windows_and_workspaces(shared: Path, server: S
     assert facts["sculpted"] is True
     assert facts["undone"] is True
     assert facts["pictures_of_the_stroke"] > 0
+    assert facts["dynamic"] is True
+    assert facts["dynamic_sculpted"] is True
+    assert facts["dynamic_undone"] is True
     assert (facts["windows"], facts["windows_after"]) == (2, 1)
     assert facts["paused"] == "No 3D viewport is on screen"
     assert facts["jobs_without_a_viewport"] == 0

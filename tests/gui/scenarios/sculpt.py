@@ -52,6 +52,7 @@ def scenario(stage: director.Stage) -> Generator:
     yield from stage.key("ctrl+z")
     yield stage.until(lambda: live.is_settled() and painter.latest.id != latest, "the picture after undo")
     stage.facts["undone"] = bool(np.abs(corners(bpy.data.objects[mesh]) - shape).max() < 1e-5)
+    yield from stroke_with_dynamic_topology(stage, live, mesh)
     with stage.override():
         bpy.ops.object.mode_set(UNDOABLY, True, mode="OBJECT")
     yield live.settled("a rest")
@@ -87,6 +88,27 @@ def scenario(stage: director.Stage) -> Generator:
     stage.facts["paused_after"] = painter.paused
     yield stage.ticks(5)
     stage.screenshot("5_back")
+
+
+def stroke_with_dynamic_topology(stage: director.Stage, live: director.Live, mesh: str) -> Generator:
+    """Blender keeps such strokes out of the mesh until it is asked for them."""
+    with stage.override():
+        bpy.ops.sculpt.dynamic_topology_toggle(UNDOABLY, True)
+    yield live.settled("dynamic topology")
+    painter, ball = live.painter(), bpy.data.objects[mesh]
+    stage.facts["dynamic"] = ball.use_dynamic_topology_sculpting
+    count, drawn = len(ball.data.vertices), painter.pictures
+    x, y = stage.seen_at(ball.location)
+    yield from stage.drag(director.LEFT, [(x + 4.0 * step, y + 30.0) for step in range(-8, 9)])
+    yield stage.until(lambda: live.is_settled() and painter.pictures > drawn, "the picture of the stroke")
+    stage.facts["dynamic_sculpted"] = len(bpy.data.objects[mesh].data.vertices) != count
+    stage.screenshot("2b_dynamic")
+    latest = painter.latest.id
+    yield from stage.key("ctrl+z")
+    yield stage.until(
+        lambda: live.is_settled() and painter.latest.id != latest, "the picture after undo of that stroke"
+    )
+    stage.facts["dynamic_undone"] = len(bpy.data.objects[mesh].data.vertices) == count
 
 
 def take_brush(stage: director.Stage) -> None:
