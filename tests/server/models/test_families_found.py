@@ -126,6 +126,21 @@ class TestControlNets:
         assert set(promax.kinds) == {kind for kind in CONTROL_KINDS if kind != "color"}
         assert "tile" not in detect(header({**UNION, "task_embedding": (6, 320)})).kinds
 
+    def test_unions_for_flux_take_what_their_makers_say(self, tmp_path):
+        plain: Shapes = {"controlnet_x_embedder.weight": (1,)}
+        for name, shapes in {
+            "InstantX-FLUX-Union": {**plain, "controlnet_mode_embedder.weight": (1,)},
+            "FLUX.1-dev-ControlNet-Union-Pro-2.0": plain,
+            "flux-canny-controlnet-v3": plain,
+        }.items():
+            (tmp_path / f"{name}.safetensors").write_bytes(safetensors(shapes))
+        found = {net.name: net.kinds for net in scan((tmp_path,), builtin=False).controlnets}
+        assert found == {
+            "InstantX-FLUX-Union": ("canny", "tile", "depth", "openpose"),
+            "FLUX.1-dev-ControlNet-Union-Pro-2.0": ("canny", "depth", "softedge", "openpose"),
+            "flux-canny-controlnet-v3": ("canny",),
+        }
+
     @pytest.mark.parametrize(
         ("shapes", "family"),
         [
