@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import bpy
 import numpy as np
 import pytest
@@ -57,3 +59,20 @@ def test_textures_and_the_same_once_more(api, scene, halves):
     again = api.texture_again(halves["Left"])
     assert again.job.regions == record.job.regions, "the recipe has them, whatever the objects say now"
     assert (again.prepared["view/0"].pixels == record.prepared["view/0"].pixels).all()
+
+
+def test_live_mode_follows_a_prompt_as_it_is_given(api, scene, halves):
+    if not importlib.import_module("bl_ext.user_default.scumble.capture").gpu_available():
+        pytest.skip("updating a viewport needs a GPU (or Mesa's libEGL)")
+    scene.scumble.num_inference_steps = 4
+    with api.live() as live:
+        live.settle(120)
+        before = live.pixels
+        halves["Right"].scumble_region.prompt = "grass"
+        record = live.settle(120)
+        assert [region.prompt for region in record.job.regions] == ["grass"]
+        assert record.job.view.object_id is not None
+        middle = before.shape[1] // 2
+        assert greenness(live.pixels[:, middle + 8 :]) > 1.2 * greenness(before[:, middle + 8 :])
+        ids = record.tensors[record.job.view.object_id]
+        assert set(record.job.regions[0].objects) <= set(np.unique(ids).tolist())
