@@ -128,6 +128,10 @@ def chain(report: Report, api: ModuleType, repeat: int) -> None:
         while view.record is None or view.record.job.width < SIZE:
             turn()
             view.settle()
+        bpy.context.scene.scumble.live.refine = (
+            True  # as it is by default; drafts without a refine are captured exactly
+        )
+        view.settle()
         for _ in range(repeat):
             turn()
             begin, pictures = time.perf_counter(), view.pictures

@@ -8,6 +8,7 @@ worker process and no engine: the server answers a job with the frame itself, or
 from __future__ import annotations
 
 import asyncio
+import secrets
 import subprocess
 import sys
 import time
@@ -91,10 +92,13 @@ def frame(number: int) -> tuple[AnyArray, AnyArray]:
     return depth, rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
 
 
-def round_trip(client: BlockingClient, depth: AnyArray, picture: AnyArray, prompt: str) -> float:
-    """Seconds from arrays to the last array (or error) back."""
+def round_trip(client: BlockingClient, depth: AnyArray, picture: AnyArray, prompt: str, *, once: bool = False) -> float:
+    """Seconds from arrays to the last array (or error) back. once: under names for once, as live mode sends them."""
     begin = time.perf_counter()
-    tensors = {digest_of(depth): depth, digest_of(picture): picture}
+    if once:
+        tensors = {f"once:{secrets.token_hex(16)}:{number}": array for number, array in enumerate((depth, picture))}
+    else:
+        tensors = {digest_of(depth): depth, digest_of(picture): picture}
     names = list(tensors)
     job = GenerateJob(prompt, view=View(CAMERA, depth=names[0]), init_image=names[1], width=SIDE, height=SIDE)
     try:
@@ -132,7 +136,7 @@ def main() -> int:
     assert server.stdin is not None
     assert server.stdout is not None
     ours, plain = server.stdout.readline().split()
-    there, both, baseline, hashing = [], [], [], []
+    there, unnamed, both, baseline, hashing = [], [], [], [], []
     with (
         connect(ours, TOKEN, codecs=RAW) as client,
         connect_websocket(plain, compression=None, proxy=None) as websocket,
@@ -140,6 +144,7 @@ def main() -> int:
         for number in range(options.repeat + WARM_UP):  # in turn, so that all meet the same load
             depth, picture = frame(number)
             there.append(round_trip(client, depth, picture, "refuse"))
+            unnamed.append(round_trip(client, depth, picture, "refuse", once=True))
             both.append(round_trip(client, depth, picture, "echo"))
             baseline.append(plain_trip(websocket, depth, picture))
             begin = time.perf_counter()
@@ -149,6 +154,7 @@ def main() -> int:
     server.wait(10)
     name = "1024² frame there, an answer back"
     report.add_times(name, there[WARM_UP:], goal_ms=10.0, note="5 MB, content addresses made and checked")
+    report.add_times(f"{name}, no addresses", unnamed[WARM_UP:], goal_ms=10.0, note="as live mode sends it")
     report.add_times("1024² frame there and all of it back", both[WARM_UP:], note="5 MB each way")
     report.add_times("plain websockets, the same 5 MB there, an answer back", baseline[WARM_UP:])
     report.add_times("SHA-256 of the frame", hashing[WARM_UP:], note="done once on each side")

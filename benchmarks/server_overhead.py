@@ -9,6 +9,7 @@ that costs nothing (so that nothing hides in the noise of a long generation) and
 from __future__ import annotations
 
 import json
+import secrets
 import time
 
 import numpy as np
@@ -24,13 +25,17 @@ GOAL_MS = 8.0
 CAMERA = Camera(look_at((0, -5, 0), (0, 0, 0)), perspective(0.7, 1.0, 0.1, 100.0), SIZE, SIZE, 0.1, 100.0)
 
 
-def request(seed: int, buffers_seed: int, steps: int) -> tuple[GenerateJob, dict[Digest, AnyArray]]:
-    """A job as the add-on sends it. Equal ``buffers_seed``, equal geometry."""
+def request(
+    seed: int, buffers_seed: int, steps: int, *, once: bool = False
+) -> tuple[GenerateJob, dict[Digest, AnyArray]]:
+    """A job as the add-on sends it. Equal ``buffers_seed``, equal geometry. once: as live mode sends its drafts."""
     random = np.random.default_rng(buffers_seed)
     depth = random.uniform(1.0, 9.0, (SIZE, SIZE)).astype(np.float16)
     normal = random.normal(size=(SIZE, SIZE, 3)).astype(np.float32)
     normal = (normal / np.linalg.norm(normal, axis=-1, keepdims=True)).astype(np.float16)
-    tensors = {digest_of(array): array for array in (depth, normal)}
+    if once:
+        depth, normal = depth.astype(np.float32), np.rint(128.0 + 127.0 * normal).astype(np.uint8)
+    tensors = {f"once:{secrets.token_hex(16)}:0" if once else digest_of(array): array for array in (depth, normal)}
     job = GenerateJob(
         "a wall",
         width=SIZE,
@@ -51,11 +56,11 @@ def overhead(client: BlockingClient, job: GenerateJob, tensors: dict[Digest, Any
     return wall - float(json.loads(result.provenance)["engine_seconds"])
 
 
-def measure(client: BlockingClient, repeat: int, steps: int, *, fresh: bool) -> list[float]:
-    """fresh: new geometry for every job, which has to be uploaded."""
+def measure(client: BlockingClient, repeat: int, steps: int, *, fresh: bool, once: bool = False) -> list[float]:
+    """fresh: new geometry for every job, which has to be uploaded. once: under names for once."""
     seconds = []
     for number in range(repeat + 3):
-        job, tensors = request(seed=number, buffers_seed=number if fresh else 0, steps=steps)
+        job, tensors = request(seed=number, buffers_seed=number if fresh else 0, steps=steps, once=once)
         seconds.append(overhead(client, job, tensors))
     return seconds[3:]
 
@@ -69,8 +74,12 @@ def main() -> int:
         serving("--executor", "still:Still") as server,
         connect(server.record.url, server.record.token) as client,
     ):
-        for fresh, words in ((False, "geometry unchanged"), (True, "geometry uploaded")):
-            seconds = measure(client, options.repeat, 20, fresh=fresh)
+        for fresh, once, words in (
+            (False, False, "geometry unchanged"),
+            (True, False, "geometry uploaded"),
+            (True, True, "geometry uploaded as a draft of live mode's"),
+        ):
+            seconds = measure(client, options.repeat, 20, fresh=fresh, once=once)
             report.add_times(f"overhead, {words}", seconds, goal_ms=GOAL_MS, note="executor that costs nothing")
         peak = peak_memory(server.pid)
         report.add("peak memory of the server process", peak, "MiB", note="it keeps the uploads and results")
