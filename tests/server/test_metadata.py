@@ -391,11 +391,11 @@ def test_the_last_sampler_before_the_file_counts(save):
 def test_what_a_graph_does_not_tell_is_said(save):
     nodes = graph()
     nodes["6"]["inputs"]["text"] = ["99", 0]
-    nodes["11"]["inputs"]["control_net_name"] = "control_sd15_openpose.pth"
+    nodes["11"]["inputs"]["control_net_name"] = "control_v11e_sd15_shuffle.pth"
     nodes["5"] = {"class_type": "VAEEncode", "inputs": {"pixels": ["20", 0], "vae": ["4", 2]}}
     nodes["3"]["inputs"] |= {"sampler_name": "heun", "cfg": 1e9}
     notes = " | ".join(read_settings(save(prompt=json.dumps(nodes))).notes)
-    for words in ("positive prompt", "openpose", "started from an image", "'heun'", "CFG scale"):
+    for words in ("positive prompt", "shuffle", "started from an image", "'heun'", "CFG scale"):
         assert words in notes
 
 
