@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -30,6 +30,10 @@ __all__ = [
 
 CONDITIONS_KEPT = 4
 """Embedded control images kept per ControlNet: in live mode the picture is the same job after job."""
+
+
+COUPLINGS_KEPT = 8
+"""As live mode goes from drafts to pictures of full size and back."""
 
 
 class TextEncoder(Protocol):
@@ -94,7 +98,8 @@ class LoadedModel:
     previews; None if the decoder is cheap enough itself. preview_vae: diffusers AutoencoderTiny, if there is one.
     graphs, compiler: what makes it quicker on its device; see :mod:`.fast.engage`. room: how it lies in memory, and
     what the job that runs does about that. references: pictures that its network looks at beside the prompt, while a
-    job with such runs (:mod:`.references`).
+    job with such runs (:mod:`.references`). couplings: what attentions are told of prompts for parts of a picture, by
+    how many there are and how large it is (:mod:`.regions`).
     """
 
     entry: ModelEntry
@@ -109,6 +114,7 @@ class LoadedModel:
     compiler: Any = None
     room: Room = field(default_factory=Room)
     references: Extension | None = None
+    couplings: Cache[Hashable, Any] = field(default_factory=lambda: Cache(COUPLINGS_KEPT))
 
     @property
     def unet(self) -> Any:

@@ -21,6 +21,7 @@ from scumble_server.engine.fast.saving import Saving
 from scumble_server.engine.fast.traced import traced
 from scumble_server.engine.generate import Timings, generate
 from scumble_server.engine.references import attending, load_adapter, load_encoder, prepared
+from scumble_server.engine.regions.coupling import Coupling, coupled
 from scumble_server.engine.regions.masks import levels, shares
 from scumble_server.engine.regions.mixing import Mixing
 from scumble_server.engine.samplers import make_scheduler
@@ -217,42 +218,66 @@ class TestTogether:
         assert_same(made(example, regions=self.REGIONS)[0], before)
         assert_same(made(example, regions=everywhere("moss"))[0], made(example, "moss")[0])
 
-    @pytest.mark.parametrize("family", ["sd15", "sd3", "flux"])
-    def test_with_graphs(self, examples, family):
-        """Each prompt's network is recorded, and what is recorded goes for other prompts and other masks."""
+    @pytest.mark.parametrize("way", ["sd15 coupled", "sdxl coupled", "sd15 mixed", "sd3 mixed", "flux mixed"])
+    def test_with_graphs(self, examples, way):
+        """What is recorded goes for other prompts and other masks, too."""
+        family, how = way.split()
         model, graphs = examples[family].model, traced()
-
-        def latents(prompts: list[str], masks: torch.Tensor, graphs: Graphs | None) -> torch.Tensor:
-            scheduler = make_scheduler("euler", model.scheduler_config, 16)
-            scheduler.set_timesteps(3)
-            guided = not model.network.embeds_guidance
-            text = model.prompt_encoder.text(prompts, "" if guided else None, 3.0)
-            count, controls = len(prompts), Controls([])
-            joint = Joint.of(model.network, controls.runs, torch.device("cpu"))
-            networks = [Assembly(joint, controls, scheduler.timesteps, Saving(), graphs) for _ in prompts]
-            parts = shares(masks, [1.0] * (count - 1), (8, 8))
-
-            def packed(values: torch.Tensor | None, dim: int, negative: bool = False) -> torch.Tensor | None:
-                return None if values is None else torch.cat([values] * count if negative else values.chunk(count), dim)
-
-            side_by_side = Text(
-                packed(text.positive, 1),
-                packed(text.negative, 1, negative=True),
-                3.0,
-                packed(text.pooled, 1),
-                packed(text.negative_pooled, 1, negative=True),
-            )
-            noise = torch.randn(1, model.latent_channels, 8, 8, generator=torch.Generator().manual_seed(2))
-            start, generators = noise * scheduler.init_noise_sigma, [torch.Generator().manual_seed(3)]
-            hooks = Hooks(looking=False)
-            mixing = Mixing(networks, parts, saves=False)
-            return denoise(mixing, scheduler, scheduler.timesteps, start, side_by_side, generators, [], hooks)
-
+        paint = coupled_latents if how == "coupled" else mixed_latents
+        levels_of_unet = len(model.network.module.config.get("block_out_channels", ()))
+        coupling = Coupling((1, 3, 8, 8), levels_of_unet)
+        found = []
         for number, prompts in enumerate((["stone", "moss", "gold"], ["sand", "rust", "snow"])):
             masks = (torch.rand(1, 2, 16, 16, generator=torch.Generator().manual_seed(number)) > 0.5).float()
-            plain, recorded = latents(prompts, masks, None), latents(prompts, masks, graphs)
+            parts = shares(masks, [1.0, 0.8], (8, 8))
+            recorded = paint(model, prompts, parts, graphs, coupling)
+            plain = paint(model, prompts, parts, None, Coupling((1, 3, 8, 8), levels_of_unet))
             assert torch.allclose(recorded, plain, atol=1e-5 * float(plain.abs().max()))
-        assert 1 <= len(graphs) <= 2
+            found.append(plain)
+        assert not torch.allclose(found[0], found[1], atol=1e-3)
+        assert len(graphs) == (1 if how == "coupled" or family == "flux" else 2)
+
+
+def mixed_latents(model, prompts, parts, graphs, coupling) -> torch.Tensor:
+    return recorded_latents(
+        model,
+        prompts,
+        graphs,
+        lambda made: (Mixing([made() for _ in prompts], parts, saves=False), []),
+        lambda pooled, count: torch.cat(pooled.chunk(count), 1),
+    )
+
+
+def coupled_latents(model, prompts, parts, graphs, coupling) -> torch.Tensor:
+    coupling.show(parts)
+    with coupled([model.network.module], coupling):
+        return recorded_latents(
+            model, prompts, graphs, lambda made: (made(coupling.variant), [coupling]), lambda pooled, count: pooled[:1]
+        )
+
+
+def recorded_latents(model, prompts, graphs: Graphs | None, ways, pooled_of) -> torch.Tensor:
+    """ways: of what makes an assembly: the network and the extensions to run. pooled_of: prompts as a whole."""
+    scheduler = make_scheduler("euler", model.scheduler_config, 16)
+    scheduler.set_timesteps(3)
+    text = model.prompt_encoder.text(prompts, None if model.network.embeds_guidance else "", 3.0)
+    count, controls = len(prompts), Controls([])
+    joint = Joint.of(model.network, controls.runs, torch.device("cpu"))
+
+    def made(variant=None) -> Assembly:
+        return Assembly(joint, controls, scheduler.timesteps, Saving(), graphs, None, variant)
+
+    network, extensions = ways(made)
+    negative = None if text.negative is None else torch.cat([text.negative] * count, 1)
+    whole = None if text.pooled is None else pooled_of(text.pooled, count)
+    beside = None
+    if text.negative_pooled is not None:
+        beside = pooled_of(torch.cat([text.negative_pooled] * count), count)
+    side_by_side = Text(torch.cat(text.positive.chunk(count), 1), negative, 3.0, whole, beside)
+    noise = torch.randn(1, model.latent_channels, 8, 8, generator=torch.Generator().manual_seed(2))
+    start, generators = noise * scheduler.init_noise_sigma, [torch.Generator().manual_seed(3)]
+    hooks = Hooks(looking=False)
+    return denoise(network, scheduler, scheduler.timesteps, start, side_by_side, generators, extensions, hooks)
 
 
 def test_a_batch_in_parts_is_the_batch(examples):

@@ -48,12 +48,11 @@ def engage(
     timesteps: Tensor,
     quality: str = "exact",
     variant: Callable[[], Hashable] | None = None,
-    is_changed: bool = False,
     has_controls: bool = False,
 ) -> Engaged:
     """timesteps: as :func:`..generate.schedule` gives them. quality: see scumble_shared.job.QUALITIES.
-    variant: what the network's doing depends on besides; see :class:`.assembly.Assembly`. is_changed: attentions are
-    other ones for this job, so that nothing is recorded. has_controls: the network runs the ControlNets itself.
+    variant: what the network's doing depends on besides; see :class:`.assembly.Assembly`. has_controls: the network
+    runs the ControlNets itself.
 
     On a CPU at full quality all is done plainly: nothing is gained there by anything else. So it is where weights come
     and go, or are unpacked for the moment: there is nothing that stays in place for a graph. Nor is there with
@@ -67,7 +66,7 @@ def engage(
             return Engaged(model.network, [there, *looking, controls])
         return Engaged(_assembly(model, controls, timesteps, saving, None, variant), [there, *looking])
     # What a tiling job does to convolutions is undone after it; a graph of it would not be used again.
-    graphs = None if tiling_now() or looking or is_changed else model.graphs
+    graphs = None if tiling_now() or looking else model.graphs
     return Engaged(_assembly(model, controls, timesteps, saving, graphs, variant), [Pace(), *looking])
 
 

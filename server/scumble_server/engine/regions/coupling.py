@@ -7,7 +7,7 @@ SDXL's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +21,9 @@ from .masks import levels
 
 __all__ = ["Coupling", "can_be_coupled", "coupled"]
 
+Part = tuple[int | None, int | None]
+"""First and last of the pictures that are shown."""
+
 
 def can_be_coupled(network: FamilyNetwork) -> bool:
     """Is it a UNet that reads its text by attention alone? The starter model's takes it in as a whole, besides."""
@@ -28,29 +31,46 @@ def can_be_coupled(network: FamilyNetwork) -> bool:
 
 
 class Coupling(Extension):
-    """parts: V x P x rows x columns on the CPU, the share of each prompt; see :func:`.masks.shares`. depth: levels of
-    the network. Text has the tokens of all P prompts, one after the other."""
+    """Text has the tokens of all P prompts, one after the other. shape: V x P x rows x columns, of the prompts' shares;
+    see :func:`.masks.shares`. depth: levels of the network.
 
-    def __init__(self, parts: Tensor, depth: int) -> None:
-        self._parts, self._depth = parts, depth
-        self._known: dict[tuple[int | None, int | None], dict[int, Tensor]] = {}
+    Outlives a job: what it tells attentions stays where it was in memory, so that graphs that were recorded with it go
+    for other shares, too.
+    """
+
+    def __init__(self, shape: tuple[int, ...], depth: int) -> None:
+        self.prompts = shape[1]
+        self._depth = depth
+        self._parts = torch.zeros(shape)
+        self._known: dict[Part, dict[int, Tensor]] = {}
+        self._fresh: set[Part] = set()
         self._now: dict[int, Tensor] = {}
+        self._shown: Part = (None, None)
         self.images = 0
 
-    @property
-    def prompts(self) -> int:
-        return int(self._parts.shape[1])
+    def show(self, parts: Tensor) -> None:
+        """From now on; on the CPU."""
+        self._parts = parts
+        self._fresh.clear()
+
+    def variant(self) -> Hashable:
+        """What a graph of this step can't be used without."""
+        return self, self._shown, self.images
 
     def before_network(self, step: Step) -> None:
         """The shares of the pictures that are shown."""
-        shown = (step.images.start, step.images.stop)
-        if shown not in self._known:
-            parts = self._parts if len(self._parts) == 1 else self._parts[step.images]
+        self.images, self._shown = len(step.latents), (step.images.start, step.images.stop)
+        if self._shown not in self._fresh:
             # Apple's GPUs can't average over areas that don't divide evenly.
-            found, device = levels(parts, self._depth), step.latents.device
-            self._known[shown] = {places: level.to(device) for places, level in found.items()}
-        self._now = self._known[shown]
-        self.images = len(step.latents)
+            found = levels(self._parts if len(self._parts) == 1 else self._parts[step.images], self._depth)
+            if self._shown not in self._known:
+                device = step.latents.device
+                self._known[self._shown] = {places: level.to(device) for places, level in found.items()}
+            else:
+                for places, level in found.items():
+                    self._known[self._shown][places].copy_(level)
+            self._fresh.add(self._shown)
+        self._now = self._known[self._shown]
 
     def parts(self, places: int) -> Tensor:
         """1 or images x P x places x 1."""

@@ -38,8 +38,11 @@ def engaged(
         mixing = Mixing([way.network for way in ways], parts.to(model.device.torch_device), quality != "exact")
         yield Engaged(mixing, ways[0].extensions)
         return
-    coupling = Coupling(parts, len(network.module.config.block_out_channels))
+    shape, depth = tuple(parts.shape), len(network.module.config.block_out_channels)
+    coupling: Coupling = model.couplings.get((shape, depth), lambda: Coupling(shape, depth))
+    coupling.show(parts)
     nets = list(dict.fromkeys(run.controlnet.net for run in controls.runs))
     with coupled([network.module, *nets], coupling):
-        way = engage(model, controls, timesteps, quality, variant, is_changed=True)
+        own = coupling.variant if variant is None else lambda: (coupling.variant(), variant())
+        way = engage(model, controls, timesteps, quality, own)
         yield Engaged(way.network, [coupling, *way.extensions])
