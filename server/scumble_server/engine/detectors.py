@@ -307,9 +307,10 @@ def _loader(entry: DetectorEntry) -> Callable[[], Movable]:
     def load_network() -> Movable:
         import transformers
 
-        given = {"local_files_only": True}
-        processor = transformers.AutoImageProcessor.from_pretrained(entry.path, backend="pil", **given)
-        network = getattr(transformers, name).from_pretrained(entry.path, use_safetensors=True, **given)
+        processor = transformers.AutoImageProcessor.from_pretrained(
+            entry.path, backend="pil", local_files_only=True, trust_remote_code=False
+        )
+        network = getattr(transformers, name).from_pretrained(entry.path, use_safetensors=True, local_files_only=True)
         return CLASSES[NETWORKS[name]](network.float().eval().requires_grad_(False), processor)
 
     def load_pipeline() -> Movable:

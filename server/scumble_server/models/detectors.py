@@ -75,8 +75,10 @@ def read_detector_folder(folder: Path) -> str:
     check_weights(folder, folder.name)
     if not (folder / "preprocessor_config.json").is_file():
         raise BadFileError("preprocessor_config.json is missing, which says how pictures are shown to it")
-    kind = NETWORKS[name]
-    labels, known = read_json(folder / "config.json").get("id2label"), LABELS.get(kind)
+    kind, config = NETWORKS[name], read_json(folder / "config.json")
+    if config.get("use_pretrained_backbone"):
+        raise BadFileError("it isn't whole: it would fetch a part of itself when it is loaded")
+    labels, known = config.get("id2label"), LABELS.get(kind)
     if kind == "people" and not (isinstance(labels, dict) and PERSON in labels.values()):
         raise BadFileError("it finds things, but no people")
     count = len(labels) if isinstance(labels, dict) else 2  # transformers doesn't write the usual number down

@@ -71,6 +71,10 @@ def own(folder: Path, name: str, image, **more):
         return network(**processor(images=Image.fromarray(image), return_tensors="pt"), **more), processor
 
 
+def say(path: Path, **more) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **more}))
+
+
 def forget(path: Path) -> None:
     """As the first versions of Marigold were."""
     said = json.loads(path.read_text())
@@ -103,6 +107,7 @@ class TestInTheLibrary:
             ("dpt", lambda it: (it / "preprocessor_config.json").unlink(), "preprocessor_config.json is missing"),
             ("dpt", lambda it: (it / "model.safetensors").write_bytes(b""), "dpt/model.safetensors"),
             ("dpt", lambda it: (it / "model.safetensors").rename(it / "pytorch_model.bin"), "can run code"),
+            ("dpt", lambda it: say(it / "config.json", use_pretrained_backbone=True), "would fetch a part"),
             ("marigold-normals", lambda it: shutil.rmtree(it / "vae"), "vae has no .safetensors"),
             ("marigold-depth", lambda it: forget(it / "model_index.json"), "default_denoising_steps"),
         ],
