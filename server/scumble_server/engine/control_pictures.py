@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from scumble_shared.detectors import AUTO_DETECTOR, BUILT_IN_DETECTED, BUILT_IN_DETECTOR, PICTURE_KINDS
 from scumble_shared.errors import ErrorCode, Remedy, RemedyAction, ScumbleError
@@ -11,11 +11,17 @@ from scumble_shared.job import Control
 from scumble_shared.tensor import AnyArray, Digest
 from scumble_shared.validate_controls import no_detector
 
+from .cache import Cache
 from .conditioning import ViewBuffers, control_image
 from .conditioning.detect import detected
 from .pixels import eight_bits, image_array
 
 __all__ = ["ControlPictures", "Detect", "Detected", "Shown", "control_pictures", "unseen_pose"]
+
+
+KEPT, KEPT_PIXELS = 8, 2048 * 2048
+"""Control images found in pictures, and of what size: live mode asks for the same many times, and soft edges take a
+while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +41,7 @@ class Shown:
     """What a job's controls can be made of.
 
     view: the scene's. own: the picture that the job starts from, and what the job calls it. without: kinds that show
-    nothing if they have no picture of their own.
+    nothing if they have no picture of their own. kept: what was found in pictures, without a model.
     """
 
     tensors: Mapping[Digest, AnyArray]
@@ -44,6 +50,7 @@ class Shown:
     own: Digest | None = None
     own_field: str = "job.init_image"
     without: tuple[str, ...] = ()
+    kept: Cache[tuple[object, ...], AnyArray] = field(default_factory=lambda: Cache(KEPT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +85,9 @@ def control_pictures(controls: Sequence[Control], shown: Shown, width: int, heig
 
 
 def _picture(control: Control, number: int, shown: Shown, width: int, height: int) -> AnyArray | None:
-    field = f"job.controls[{number}].image"
+    path = f"job.controls[{number}].image"
     if control.image is not None:
-        return image_array(shown.tensors[control.image], width, height, field)
+        return image_array(shown.tensors[control.image], width, height, path)
     if control.kind in shown.without:
         return None
     if control.kind in PICTURE_KINDS and shown.own is not None:
@@ -89,7 +96,7 @@ def _picture(control: Control, number: int, shown: Shown, width: int, height: in
         raise ScumbleError(
             ErrorCode.INVALID_FIELD,
             "this control has no image, and the job has no view to derive it from",
-            field=field,
+            field=path,
         )
     picture = control_image(control, shown.view, width, height)
     if control.kind == "openpose" and not picture.any():
@@ -115,23 +122,30 @@ def _detected(control: Control, number: int, shown: Shown, width: int, height: i
         return shown.detect(control, number, _looked_at(control, number, shown), (width, height))
     if control.kind not in BUILT_IN_DETECTED:
         raise no_detector(control.kind, f"job.controls[{number}]")
-    # Lines are found at the size they are drawn in, so that they stay thin.
-    return Detected(detected(control.kind, _looked_at(control, number, shown, (width, height))), BUILT_IN_DETECTOR)
+
+    def find() -> AnyArray:  # lines at the size they are drawn in, so that they stay thin
+        return detected(control.kind, _looked_at(control, number, shown, (width, height)))
+
+    name = control.image or shown.own
+    if name is None or width * height > KEPT_PIXELS:
+        return Detected(find(), BUILT_IN_DETECTOR)
+    image = shown.kept.get((name, control.kind, width, height), find)
+    return Detected(image, BUILT_IN_DETECTOR)
 
 
 def _looked_at(control: Control, number: int, shown: Shown, size: tuple[int, int] | None = None) -> AnyArray:
     """The picture that a detector looks at; of its own size where none is given."""
-    field = f"job.controls[{number}].image"
+    path = f"job.controls[{number}].image"
     if control.image is not None:
-        return _sized(shown.tensors[control.image], size, field)
+        return _sized(shown.tensors[control.image], size, path)
     if shown.own is not None:
         return _sized(eight_bits(shown.tensors[shown.own]), size, shown.own_field)
     if shown.view is not None and shown.view.color is not None:
         return _sized(shown.view.color, size, "job.view.color")
-    raise ScumbleError(ErrorCode.INVALID_FIELD, "a detector needs a picture to look at", field=field)
+    raise ScumbleError(ErrorCode.INVALID_FIELD, "a detector needs a picture to look at", field=path)
 
 
-def _sized(picture: AnyArray, size: tuple[int, int] | None, field: str) -> AnyArray:
+def _sized(picture: AnyArray, size: tuple[int, int] | None, path: str) -> AnyArray:
     if size is None:
         size = (picture.shape[1], picture.shape[0]) if picture.ndim == 3 else (1, 1)
-    return image_array(picture, *size, field)
+    return image_array(picture, *size, path)

@@ -28,6 +28,7 @@ from .cache import Cache
 from .conditioning import draw_poses, normal_image, to_bytes
 from .conditioning.openpose import SeenPose
 from .conditioning.pixels import resize_nearest, resize_smooth
+from .control_pictures import KEPT, KEPT_PIXELS
 from .device import Device
 from .families.loading import guarded, options
 from .pixels import image_array
@@ -88,7 +89,7 @@ class Detectors:
     def __init__(self, device: Device) -> None:
         self._device = device
         self._loaded: Cache[Path, _Held] = Cache(1, lambda held: held.lease.close())
-        self._made: Cache[tuple[object, ...], AnyArray] = Cache(8)
+        self._made: Cache[tuple[object, ...], AnyArray] = Cache(KEPT)
 
     def control(
         self,
@@ -120,6 +121,8 @@ class Detectors:
                 remedy = Remedy("Use another picture, or remove the control")
                 raise ScumbleError(ErrorCode.INVALID_RESULT, str(error), field=field, remedy=remedy) from None
 
+        if size[0] * size[1] > KEPT_PIXELS:
+            return make()
         finder = None if people is None else people.path
         return self._made.get((digest_of(picture), entry.path, finder, size), make)
 

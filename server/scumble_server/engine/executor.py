@@ -32,8 +32,9 @@ from ..models.scan import scan
 from ..service import JobHooks, Output
 from ..texturing.maps.estimate import Appearance
 from ..texturing.maps.job import Teller, maps_of_pictures
+from .cache import Cache
 from .conditioning import view_buffers
-from .control_pictures import ControlPictures, Detected, Shown, control_pictures
+from .control_pictures import KEPT, ControlPictures, Detected, Shown, control_pictures
 from .detectors import Detectors
 from .device import resolve_device
 from .extensions.controls import ActiveControl
@@ -74,6 +75,7 @@ class EngineExecutor:
         self._machine = probe(self._device) if machine is None else machine
         self._fitter = Fitter(self._machine, self._device)
         self._detectors = Detectors(self._device)
+        self._found: Cache[tuple[object, ...], AnyArray] = Cache(KEPT)
         self._resident = ResidentModels(self._device, compiles, self._machine.room)
 
     def capabilities(self) -> Capabilities:
@@ -284,9 +286,9 @@ class EngineExecutor:
 
         view = None if job.view is None else view_buffers(job.view, tensors)
         if isinstance(job, UpscaleJob):  # which shows "tile" what there is to be enlarged, part by part
-            shown = Shown(tensors, detect, view, job.image, "job.image", ("tile",))
+            shown = Shown(tensors, detect, view, job.image, "job.image", ("tile",), self._found)
         else:
-            shown = Shown(tensors, detect, view, job.init_image)
+            shown = Shown(tensors, detect, view, job.init_image, kept=self._found)
         return control_pictures(job.controls, shown, width, height)
 
     def _project(self, job: ProjectJob, tensors: Mapping[Digest, AnyArray], hooks: JobHooks) -> Output:

@@ -12,6 +12,7 @@ from scipy import ndimage
 from scumble_server.engine.conditioning import color_image, control_image, tile_image
 from scumble_server.engine.conditioning.buffers import ViewBuffers
 from scumble_server.engine.conditioning.detect import BUILT_IN, detected
+from scumble_server.engine.control_pictures import Shown, control_pictures
 from scumble_server.engine.executor import EngineExecutor
 from scumble_shared.detectors import BUILT_IN_DETECTED
 from scumble_shared.errors import ErrorCode, ScumbleError
@@ -159,6 +160,21 @@ class TestWhichPicture:
         images, output = self.shown(executor, controls, [start], digest_of(start))
         assert all((image == detected(kind, start)).all() for image, kind in zip(images, LINES, strict=True))
         assert output.provenance["detectors"] == ["built-in"] * 4
+
+    def test_what_was_found_is_kept_for_the_same_picture_kind_and_size(self):
+        photo, other = picture(1, 64, 64), picture(2, 64, 64)
+        names = [digest_of(array) for array in (photo, other)]
+        shown = Shown({names[0]: photo, names[1]: other}, detect=lambda *_: pytest.fail("no model is asked"))
+
+        def found(kind, name, side=64):
+            return control_pictures([Control(kind, image=name, detector="auto")], shown, side, side).shown[0]
+
+        first = found("canny", names[0])
+        assert found("canny", names[0]) is first
+        assert found("canny", names[1]) is not first
+        assert found("scribble", names[0]) is not first
+        assert found("canny", names[0], 32).shape == (32, 32, 3)
+        assert (first == detected("canny", photo)).all()
 
     def test_without_any_it_is_told(self, executor):
         for control in (Control("tile"), Control("canny", detector="auto")):
