@@ -219,6 +219,25 @@ def test_without_refining_the_draft_stays(api, canvas):
         assert view.submitted == 1
 
 
+@pytest.mark.parametrize("refine", [True, False])
+def test_a_rested_view_is_painted_from_exact_buffers(api, canvas, refine):
+    """Drafts that will be refined have normals of 8 bits, even at the artist's own size and steps."""
+    digest_of = importlib.import_module("scumble_shared.tensor").digest_of
+    canvas.scumble.live.refine = refine
+    normals = []
+    with lively(api) as view:
+        turn(5.0)
+        seen = view.pictures
+        while view.pictures == seen:
+            api.step()
+            time.sleep(0.002)
+        for record in (view.record, view.settle()):
+            normals.append(record.tensors[record.job.view.normal])
+            assert record.job.view.normal == digest_of(normals[-1])  # whatever name it travelled under
+        assert view.refined or not refine
+    assert [array.dtype.name for array in normals] == ["uint8" if refine else "float16", "float16"]
+
+
 def test_the_seed_and_with_it_the_noise_stays(api, canvas):
     canvas.scumble.lock_seed = False
     with lively(api) as view:
