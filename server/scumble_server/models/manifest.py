@@ -36,6 +36,7 @@ class Manifest:
     prediction_type: str | None = None
     zero_terminal_snr: bool | None = None
     control_kinds: tuple[str, ...] = ()
+    licence: str = ""
 
 
 def parse_manifest(table: Mapping[str, object]) -> Manifest:
@@ -57,6 +58,7 @@ def parse_manifest(table: Mapping[str, object]) -> Manifest:
         prediction_type=_choice(table, "prediction_type", ("epsilon", "v_prediction")),
         zero_terminal_snr=zero if isinstance(zero, bool) else None,
         control_kinds=tuple(kinds),
+        licence=_text(table, "licence"),
     )
 
 

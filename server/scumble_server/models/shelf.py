@@ -17,7 +17,9 @@ from .families import runs_like
 from .folder_list import read_folders, with_added
 from .library import Library, LibraryRecord
 from .library_import import describe
+from .manifest import MANIFEST_NAME, parse_manifest, read_json
 from .places import likely_places, program_of
+from .safetensors_header import BadFileError
 from .scan import scan
 from .transfer_http import Network
 
@@ -131,12 +133,20 @@ def _shelved(entry: Any, kind: str, record: LibraryRecord | None, place: str) ->
         size=record.size if record else _size(entry.path),
         state=state,
         reason="" if state == "kept" else reason,
-        licence=record.licence if record else "",
+        licence=record.licence if record else _licence(entry.path),
         source=record.source if record else "",
         revision=record.revision if record else "",
         place=place,
         own=record is not None,
     )
+
+
+def _licence(path: Path) -> str:
+    """As it says itself."""
+    try:
+        return parse_manifest(read_json(path / MANIFEST_NAME if path.is_dir() else path.with_suffix(".json"))).licence
+    except BadFileError:
+        return ""
 
 
 def _described(path: Path) -> tuple[str, str]:

@@ -107,6 +107,10 @@ class TestAnswers:
     def test_a_server_that_does_anything_does_this_too(self, service):
         assert service.capabilities().tasks == ("generate", "library")
 
+    def test_models_say_their_licence(self, service):
+        (starter,) = answer(service, LibraryJob("list")).listing.models
+        assert (starter.id, starter.licence, starter.place) == ("starter", "CC0-1.0", "built-in")
+
     def test_a_list_needs_no_network(self, service, server):
         listing = answer(service, LibraryJob("list")).listing
         assert {entry.id for entry in listing.catalogue} >= {"sd15", "sd15-depth", "sdxl"}
