@@ -57,7 +57,7 @@ class Task:
 
 @dataclass
 class Desk:
-    """store_limit: bytes. A prompt "fail" fails at its first step."""
+    """store_limit: bytes. A prompt "fail" fails at its first step; "for ever" ends only by a cancel."""
 
     store_limit: int = 1 << 30
     store: dict[Digest, AnyArray] = field(default_factory=dict)
@@ -133,7 +133,7 @@ class Desk:
             task.emit(JobProgressUpdate("denoising", task.step, steps, task.step / steps))
             if task.previews:
                 task.emit(JobPreviewUpdate(paint(task.job)[::8, ::8], task.step, steps))
-            task.step += 1
+            task.step += task.job.prompt != "for ever" or task.step < steps
         else:
             result = paint(task.job)
             if task.job.init_image is not None:

@@ -104,7 +104,7 @@ class TestJobs:
 
         with connect(server.url, TOKEN) as client:
             with pytest.raises(Enough):
-                client.run_job(job(num_inference_steps=500), on_event=interrupt, job_id="long")
+                client.run_job(job("for ever"), on_event=interrupt, job_id="long")
             client.run_job(job())
         assert server.on_loop(lambda: server.desk.queue) == []
 
@@ -116,7 +116,7 @@ class TestJobs:
                     client.session.cancel("long")
 
             with pytest.raises(JobCancelled):
-                client.run_job(job(num_inference_steps=500), on_event=cancel, job_id="long")
+                client.run_job(job("for ever"), on_event=cancel, job_id="long")
 
     def test_new_models_are_told(self, server):
         with connect(server.url, TOKEN) as client:
