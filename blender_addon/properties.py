@@ -8,6 +8,7 @@ from scumble_shared.limits import DEFAULT_LIMITS
 
 from .choices import estimator_items, estimator_of, model_items, model_of
 from .control_list import CONTROL_SOURCES
+from .parts_of_steps import part_of_steps
 from .suited import add_suited_properties, follow_the_model
 
 __all__ = [
@@ -138,22 +139,8 @@ class SCUMBLE_PG_control(bpy.types.PropertyGroup):
         soft_max=2.0,
         subtype="FACTOR",
     )
-    start: bpy.props.FloatProperty(
-        name="Start",
-        description="Part of the steps after which it begins",
-        default=0.0,
-        min=0.0,
-        max=1.0,
-        subtype="FACTOR",
-    )
-    end: bpy.props.FloatProperty(
-        name="End",
-        description="Part of the steps after which it lets go",
-        default=1.0,
-        min=0.0,
-        max=1.0,
-        subtype="FACTOR",
-    )
+    start: part_of_steps("Start", "Part of the steps after which it begins", 0.0)
+    end: part_of_steps("End", "Part of the steps after which it lets go", 1.0)
     use_range: bpy.props.BoolProperty(
         name="Limit Depth", description="Set the depths that are white and black yourself", default=False
     )

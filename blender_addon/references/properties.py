@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bpy
 
+from ..parts_of_steps import part_of_steps
 from .choices import AUTOMATIC, adapter_items, adapter_of
 
 __all__ = ["SCUMBLE_PG_reference", "SCUMBLE_PG_references", "register", "unregister"]
@@ -51,22 +52,8 @@ class SCUMBLE_PG_reference(bpy.types.PropertyGroup):
         get=_get_adapter,
         set=_set_adapter,
     )
-    start: bpy.props.FloatProperty(
-        name="Start",
-        description="Part of the steps after which it begins",
-        default=0.0,
-        min=0.0,
-        max=1.0,
-        subtype="FACTOR",
-    )
-    end: bpy.props.FloatProperty(
-        name="End",
-        description="Part of the steps after which it lets go",
-        default=1.0,
-        min=0.0,
-        max=1.0,
-        subtype="FACTOR",
-    )
+    start: part_of_steps("Start", "Part of the steps after which it begins", 0.0)
+    end: part_of_steps("End", "Part of the steps after which it lets go", 1.0)
     mask: bpy.props.PointerProperty(
         type=bpy.types.Image,
         name="Where",
