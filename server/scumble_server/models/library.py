@@ -10,6 +10,7 @@ Models that somebody put there by hand have no record; they are used like any ot
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -283,7 +284,11 @@ def _move(path: Path, place: Path) -> None:
 
 
 def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    total = 0
+    with contextlib.suppress(FileNotFoundError):  # a download that ends meanwhile takes its folder along
+        for path in folder.rglob("*"):
+            total += path.stat().st_size if path.is_file() else 0
+    return total
 
 
 def _remove(path: Path) -> None:
