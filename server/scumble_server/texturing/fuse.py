@@ -11,12 +11,13 @@ from torch import Tensor
 
 from .lookup import Lookup, look, sample
 from .match import view_gains
-from .surface import Surface
+from .parallel import in_parallel
+from .surface import Surface, SurfacePoints
 from .visibility import ViewGeometry
 
 __all__ = ["DEFAULT", "FuseOptions", "Fused", "ViewImage", "fuse", "match_views", "view_weights"]
 
-CHUNK_TEXELS = 1 << 17
+CHUNK_TEXELS = 1 << 16
 MATCH_TEXELS = 1 << 16
 """Texels that colours are compared on."""
 
@@ -86,31 +87,44 @@ def fuse(
     size, channels, device = texels.size, views[0].image.shape[1], texels.triangle.device
     if gains is None:
         gains = match_views([surface], views, options)
-    matched = [view.image * gain[None, :, None, None] for view, gain in zip(views, gains, strict=True)]
-    bands = 1 if options.detail_exponent is None else 2
-    blurred = [_blur(v, i, options.detail_radius) if bands == 2 else i for v, i in zip(views, matched, strict=True)]
+    detailed = options.detail_exponent is not None
+    blurred = [_blur(view, options.detail_radius) for view in views] if detailed else []
     colour = torch.zeros(channels, size * size, device=device)
     weight = torch.zeros(size * size, device=device)
-    for begin in range(0, size * size, CHUNK_TEXELS):
-        check()
+
+    def work(begin: int) -> None:
         some = texels.part(begin, begin + CHUNK_TEXELS)
         if len(some) == 0:
-            continue
-        points = surface.points(some)
-        sums = torch.zeros(bands, channels + 1, len(some), device=device)
-        for view, image, soft in zip(views, matched, blurred, strict=True):
-            seen = look(view.geometry, points, surface.origin, options.min_cosine)
-            base = view_weights(seen, options, options.angle_exponent) * view.importance
-            if options.detail_exponent is None:
-                _add(sums[0], seen, sample(seen, image), base)
-                continue
-            full, low = sample(seen, image), sample(seen, soft)
-            _add(sums[0], seen, low, base)
-            _add(sums[1], seen, full - low, view_weights(seen, options, options.detail_exponent) * view.importance)
-        found = torch.stack([_mean(band) for band in sums]).sum(0)
+            return
+        found, total = _mixed(surface, surface.points(some), views, blurred, gains, options)
         colour[:, begin : begin + CHUNK_TEXELS].index_copy_(1, some.index - begin, found.clamp_(min=0.0))
-        weight[some.index] = sums[0, -1]
+        weight[begin : begin + CHUNK_TEXELS].index_copy_(0, some.index - begin, total)
+
+    in_parallel(work, range(0, size * size, CHUNK_TEXELS), device, check)
     return Fused(size, colour, weight, gains)
+
+
+def _mixed(
+    surface: Surface,
+    points: SurfacePoints,
+    views: Sequence[ViewImage],
+    blurred: Sequence[Tensor],
+    gains: Tensor,
+    options: FuseOptions,
+) -> tuple[Tensor, Tensor]:
+    """Colours (C, N) of points, and their weight (N,). blurred: the views' pictures, for fine detail of its own."""
+    sums = torch.zeros(2 if blurred else 1, gains.shape[1] + 1, len(points), device=gains.device)
+    for number, (view, gain) in enumerate(zip(views, gains, strict=True)):
+        seen = look(view.geometry, points, surface.origin, options.min_cosine)
+        base = view_weights(seen, options, options.angle_exponent) * view.importance
+        full = sample(seen, view.image).mul_(gain[:, None])
+        if options.detail_exponent is None:
+            _add(sums[0], seen, full, base)
+            continue
+        low = sample(seen, blurred[number]).mul_(gain[:, None])
+        _add(sums[0], seen, low, base)
+        _add(sums[1], seen, full - low, view_weights(seen, options, options.detail_exponent) * view.importance)
+    return torch.stack([_mean(band) for band in sums]).sum(0), sums[0, -1]
 
 
 def _add(sums: Tensor, seen: Lookup, colour: Tensor, weight: Tensor) -> None:
@@ -124,8 +138,9 @@ def _mean(sums: Tensor) -> Tensor:
     return sums[:-1] / torch.where(total > 0.0, total, 1.0)
 
 
-def _blur(view: ViewImage, image: Tensor, radius: float) -> Tensor:
-    """Gaussian blur within what the view hits; the background lends nothing."""
+def _blur(view: ViewImage, radius: float) -> Tensor:
+    """A view's picture, blurred within what the view hits; the background lends nothing."""
+    image = view.image
     rows, columns = image.shape[2:]
     camera = view.geometry.camera
     hit = torch.isfinite(view.geometry.depth).view(1, 1, camera.height, camera.width).float()
