@@ -32,11 +32,15 @@ def greenness(pixels: np.ndarray) -> float:
 
 def test_each_object_has_its_own_and_nothing_stays(api, scene, halves):
     plain = api.generate().prepared["image/0"].pixels
+    gold, grass = (greenness(api.generate(prompt=word).prepared["image/0"].pixels) for word in ("gold", "grass"))
+    assert grass > gold + 0.1, "or it would prove nothing"
     halves["Left"].scumble_region.prompt = "gold"
     halves["Right"].scumble_region.prompt = "grass"
     record = api.generate()
     pixels = record.prepared["image/0"].pixels
-    assert greenness(pixels[:, 72:]) > 1.3 * greenness(pixels[:, :56])
+    left, right = greenness(pixels[:, :56]), greenness(pixels[:, 72:])
+    assert abs(left - gold) < abs(left - grass), "as the whole picture is with that prompt"
+    assert abs(right - grass) < abs(right - gold)
     assert [region.prompt for region in record.job.regions] == ["gold", "grass"]
     for thing in halves.values():
         thing.scumble_region.enabled = False
