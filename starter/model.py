@@ -18,8 +18,19 @@ from scumble_server.models.tokenizer import learn_merges, vocabulary
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-__all__ = ["CONTROLS", "SIZES", "Size", "build_controlnet", "build_text_encoder", "build_tokenizer", "build_unet",
-           "build_vae", "caption_merges", "scheduler"]  # fmt: skip
+__all__ = [
+    "CONTROLS",
+    "MAX_SHIPPED_BYTES",
+    "SIZES",
+    "Size",
+    "build_controlnet",
+    "build_text_encoder",
+    "build_tokenizer",
+    "build_unet",
+    "build_vae",
+    "caption_merges",
+    "scheduler",
+]
 
 CONTROLS = ("depth", "normal")
 CONTEXT = 77
@@ -43,8 +54,10 @@ class Size:
 SIZES = {
     "tiny": Size((16, 16, 32, 32), (16, 32, 32), (8, 8, 8, 16), (32, 1, 2), 1, 2, 4),
     "cpu": Size((32, 48, 96, 192), (64, 96, 160), (8, 16, 32, 64), (160, 2, 4), 1, 4, 16),
-    "gpu": Size((64, 96, 160, 256), (96, 192, 256), (16, 32, 64, 96), (256, 4, 4), 1, 4, 32),
+    "gpu": Size((64, 64, 96, 160), (96, 128, 160), (16, 32, 64, 96), (192, 2, 4), 1, 4, 16),
 }
+MAX_SHIPPED_BYTES = 60_000_000
+"""Of all networks together in half precision: what a package can carry."""
 
 
 def build_tokenizer() -> CLIPTokenizer:

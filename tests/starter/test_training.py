@@ -17,7 +17,17 @@ from captured import Captured
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from evaluate import HELD_OUT, Bench, geometry, table
 from judges import PICTURE, trained_judge
-from model import CONTROLS, SIZES, build_tokenizer, build_vae, scheduler
+from model import (
+    CONTROLS,
+    MAX_SHIPPED_BYTES,
+    SIZES,
+    build_controlnet,
+    build_text_encoder,
+    build_tokenizer,
+    build_unet,
+    build_vae,
+    scheduler,
+)
 from painted import COVERED, Repainter
 from safetensors.torch import load_file
 from sample import Painter
@@ -158,6 +168,16 @@ def test_latents_are_mean_colour_and_how_brightness_leans() -> None:
     red[:, 0] = 0.3
     change = pixels_to_latents(red)[0, :, 0, 0] - torch.tensor(OFFSET)
     assert torch.allclose(change, torch.tensor([0.2, 0.6, -0.6, 0.0, 0.0, 0.0]), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_size_fits_into_the_package(size: str) -> None:
+    shape = SIZES[size]
+    networks = (
+        build_text_encoder(shape, build_tokenizer()), build_vae(shape), build_unet(shape),
+        *(build_controlnet(shape) for _ in CONTROLS),
+    )  # fmt: skip
+    assert sum(2 * weight.numel() for network in networks for weight in network.parameters()) < MAX_SHIPPED_BYTES
 
 
 @pytest.mark.parametrize("size", ["tiny", "cpu", "gpu"])
