@@ -27,6 +27,7 @@ from scumble_shared.tensor import AnyArray, Digest
 
 from . import capture
 from .apply.base import base_texture
+from .apply.base_maps import with_base_maps
 from .apply.keep import keep_mask
 from .apply.materials import editable_object
 from .capture.frame import BUFFERS, GEOMETRY
@@ -168,6 +169,7 @@ def texture(
         prompt=generated.job.prompt,
         **maps_of(settings),
     )
+    job = with_base_maps(job, objects, [mesh.uv_map for mesh in arrays], tensors)
     meshes = tuple(MeshTarget(mesh.name, mesh.session_uid, mesh.uv_map, bool(base)) for mesh in arrays)
     return Request(job, tensors, replace(generated.target, meshes=meshes, actions=frozenset()))
 

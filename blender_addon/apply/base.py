@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .materials import base_color_of, principled_of
 
-__all__ = ["base_texture"]
+__all__ = ["base_texture", "image_on"]
 
 
 def base_texture(thing: bpy.types.Object, uv_map: str, size: int) -> NDArray[np.uint8] | None:
@@ -29,6 +29,18 @@ def base_texture(thing: bpy.types.Object, uv_map: str, size: int) -> NDArray[np.
     return None
 
 
+def image_on(node: bpy.types.Node, uv_map: str, size: int, space: str) -> bpy.types.Image | None:
+    """The image that a node shows, if it is one of this very size and colour space on this very UV map."""
+    if node.type != "TEX_IMAGE" or node.image is None or node.projection != "FLAT":
+        return None
+    vector = node.inputs["Vector"].links
+    if vector and not (vector[0].from_node.type == "UVMAP" and vector[0].from_node.uv_map == uv_map):
+        return None
+    image = node.image
+    fits = tuple(image.size) == (size, size) and image.source != "TILED" and image.colorspace_settings.name == space
+    return image if fits else None
+
+
 def _srgb(color: tuple[float, ...]) -> NDArray[np.uint8]:
     """Linear RGB -> sRGB bytes with full alpha."""
     linear = np.clip(np.array(color[:3]), 0.0, 1.0)
@@ -38,15 +50,8 @@ def _srgb(color: tuple[float, ...]) -> NDArray[np.uint8]:
 
 def _picture(material: bpy.types.Material, uv_map: str, size: int) -> NDArray[np.uint8] | None:
     node = principled_of(material).inputs["Base Color"].links[0].from_node if principled_of(material) else None
-    if node is None or node.type != "TEX_IMAGE" or node.image is None or node.projection != "FLAT":
-        return None
-    vector = node.inputs["Vector"].links
-    if vector and not (vector[0].from_node.type == "UVMAP" and vector[0].from_node.uv_map == uv_map):
-        return None
-    image = node.image
-    if tuple(image.size) != (size, size) or image.is_float or image.source == "TILED":
-        return None
-    if image.colorspace_settings.name != "sRGB":
+    image = None if node is None else image_on(node, uv_map, size, "sRGB")
+    if image is None or image.is_float:
         return None
     values = np.zeros(size * size * 4, np.float32)
     image.pixels.foreach_get(values)

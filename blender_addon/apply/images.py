@@ -14,6 +14,8 @@ from ..prepare import Picture
 from .material_maps import Maps
 
 __all__ = [
+    "HEIGHT_RANGE",
+    "MAP_KIND",
     "MAP_NAMES",
     "PROVENANCE",
     "height_range",
@@ -36,6 +38,10 @@ MAP_NAMES = {
     "ao": "Ambient Occlusion",
 }
 """As Blender calls them, of ``scumble_shared.job.MAPS``."""
+
+MAP_KIND, HEIGHT_RANGE = "scumble_map", "scumble_height_range"
+"""Custom properties of a map: which of ``scumble_shared.job.MAPS`` it is, and of a height, how far apart black and
+white are, scene units."""
 
 CAMERA_IMAGE = "scumble_camera_image"
 """Custom property of the one image that each scene's camera results go to; its value is the scene's name."""
@@ -85,7 +91,12 @@ def keep_maps(pictures: Mapping[str, Picture], ref: MeshRef, provenance: str) ->
     """New images of all maps that a job made for a mesh. provenance: the result's, JSON."""
     name = texture_names([ref])[0]
     images = {kind: keep_texture(pictures, ref, kind) for kind in MAP_NAMES if f"{kind}/{name}" in pictures}
-    return Maps(images, height_range(provenance, name))
+    whole = height_range(provenance, name)
+    for kind, image in images.items():
+        image[MAP_KIND] = kind
+    if "height" in images:
+        images["height"][HEIGHT_RANGE] = whole
+    return Maps(images, whole)
 
 
 def height_range(provenance: str, name: str) -> float:

@@ -13,7 +13,7 @@ from scumble_shared.errors import ErrorCode, ScumbleError
 from .images import PROVENANCE
 from .material_maps import Maps, add_maps, color_sockets, is_occlusion_group
 
-__all__ = ["apply_texture", "base_color_of", "editable_object", "principled_of"]
+__all__ = ["PLAIN_ROUGHNESS", "apply_texture", "base_color_of", "editable_object", "principled_of"]
 
 NODE_GAP = 320.0
 """Between two nodes in the editor, its own units."""

@@ -17,6 +17,7 @@ from scumble_shared.messages import Capabilities
 from scumble_shared.tensor import AnyArray, Digest
 
 from ..apply.base import base_texture
+from ..apply.base_maps import with_base_maps
 from ..capture import MeshArrays
 from ..capture.tiles import udim_tiles
 from ..choices import control_kinds_of
@@ -35,7 +36,7 @@ from .scene import surfaces, wish_of
 
 __all__ = ["Draft", "again", "around", "completed"]
 
-NEVER_GIVEN = {"meshes", "views", "base", "keep", "view_size", "task"}
+NEVER_GIVEN = {"meshes", "views", "base", "base_maps", "keep", "view_size", "task"}
 """Fields of a job that scripts don't set: they come from the scene."""
 
 
@@ -197,7 +198,9 @@ def _draft(
         base = (_only_there(tensors, base[0], tensors[keep[0]]),)
     targets = tuple(MeshTarget(mesh.name, mesh.session_uid, mesh.uv_map, complete=True) for mesh in wish.meshes)
     target = Target(context.scene.session_uid, meshes=targets, locks=locks)
-    return Draft(wish, replace(job, meshes=refs, base=base, keep=keep, poses=poses), tensors, target)
+    job = replace(job, meshes=refs, base=base, keep=keep, poses=poses)
+    job = with_base_maps(job, list(things.values()), [mesh.uv_map for mesh in wish.meshes], tensors)
+    return Draft(wish, job, tensors, target)
 
 
 def _numbered(wish: Wish) -> dict[int, bpy.types.Object]:

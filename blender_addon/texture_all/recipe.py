@@ -69,7 +69,7 @@ def keep(
 ) -> None:
     """Writes to each object how it was textured. matrices: object -> world in the job."""
     group = uuid.uuid4().hex
-    recipe = dumps(replace(job, meshes=(), views=(), base=(), keep=(), extra_views=0))
+    recipe = dumps(replace(job, meshes=(), views=(), base=(), base_maps=(), keep=(), extra_views=0))
     for place, (thing, matrix, coverage) in enumerate(zip(things, matrices, coverages, strict=True)):
         kept: SCUMBLE_PG_texture = thing.scumble_texture
         kept.recipe, kept.group, kept.place, kept.owner = recipe, group, place, thing.name

@@ -27,6 +27,7 @@ from .job_parts import (
     TILINGS,
     UPSCALE_FACTORS,
     UPSCALE_METHODS,
+    BaseMap,
     Control,
     Label,
     Lora,
@@ -57,6 +58,7 @@ __all__ = [
     "UPSCALE_FACTORS",
     "UPSCALE_METHODS",
     "AnyJob",
+    "BaseMap",
     "Control",
     "ControlImagesJob",
     "GenerateJob",
@@ -154,10 +156,10 @@ class ProjectJob:
     bit_depth: of the textures' channels, one of ``BIT_DEPTHS``.
     maps: of ``MAPS``, made besides. map_estimator: who makes them, :data:`BUILT_IN_ESTIMATOR` or of the server's
     ``map_estimators``; maps that it doesn't know are made by the built-in one. prompt: what the picture shows; tells
-    maps the material.
+    maps the material. base_maps: those that the bases have, for as many kinds as there are.
     Results per texture (:func:`texture_names`): "texture/NAME" uint8 or uint16 S x S x 4 (sRGB, top row first, alpha =
     painted), "weight/NAME" uint8 S x S (255 = seen face on) and those of ``maps``; where nothing was painted they are
-    those of a plain surface.
+    the base's, or those of a plain surface.
     """
 
     image: Digest
@@ -171,6 +173,7 @@ class ProjectJob:
     maps: tuple[str, ...] = ()
     map_estimator: str = BUILT_IN_ESTIMATOR
     prompt: str = ""
+    base_maps: tuple[BaseMap, ...] = ()
     task: Literal["project"] = "project"
 
 
@@ -199,7 +202,7 @@ class TextureJob:
     bit_depth: of the textures' channels, one of ``BIT_DEPTHS``.
     quality, memory: of the views, as in :class:`GenerateJob`.
     maps: of ``MAPS``, made besides, from the views' pictures; with all views locked, of a texture that was made before.
-    map_estimator: as in :class:`ProjectJob`.
+    map_estimator, base_maps: as in :class:`ProjectJob`.
     loras: on top of the model, in order. references: of all views; without masks. regions: meshes with prompts of
     their own; without masks. The views' own prompts aren't added to theirs, the views' words are.
     View ``i`` has seed ``seed + i``.
@@ -239,6 +242,7 @@ class TextureJob:
     memory: str = "automatic"
     poses: tuple[Pose, ...] = ()
     regions: tuple[Region, ...] = ()
+    base_maps: tuple[BaseMap, ...] = ()
     task: Literal["texture"] = "texture"
 
 

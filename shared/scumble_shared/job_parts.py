@@ -24,6 +24,7 @@ __all__ = [
     "TILINGS",
     "UPSCALE_FACTORS",
     "UPSCALE_METHODS",
+    "BaseMap",
     "Control",
     "Label",
     "Lora",
@@ -96,6 +97,20 @@ BUILT_IN_ESTIMATOR = "built-in"
 UPSCALE_FACTORS = (2, 4)
 
 UPSCALE_METHODS = ("diffusion", "model", "lanczos")
+
+
+@dataclass(frozen=True, slots=True)
+class BaseMap:
+    """A map that the base has: it stays where the base stays, to the very number, and lies under the job's as the base
+    lies under its colours.
+
+    kind: one of the job's ``maps``; not albedo, which is made of the colours. textures: one per texture, of the form
+    that :data:`MAPS` says. height_range: of a height, how far apart 0 and 65535 are, scene units.
+    """
+
+    kind: str
+    textures: tuple[Digest, ...]
+    height_range: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from .checks import Facts, check_range, check_tensor, invalid, quoted
 from .errors import ErrorCode, Remedy, ScumbleError
-from .job import BIT_DEPTHS, MeshRef, ProjectJob, TextureJob, texture_names
+from .job import BIT_DEPTHS, MAPS, BaseMap, MeshRef, ProjectJob, TextureJob, texture_names
 from .limits import Limits
 
 __all__ = ["check_textures"]
@@ -46,6 +46,8 @@ def check_textures(job: ProjectJob | TextureJob, limits: Limits, facts: Facts) -
         raise invalid("job.bit_depth", f"it can be {' or '.join(map(str, BIT_DEPTHS))}, not {job.bit_depth}")
     _check_texture_size(job, len(names), limits)
     _check_base(job, len(names), facts)
+    for index, base_map in enumerate(job.base_maps):
+        _check_base_map(base_map, index, job, len(names), facts)
 
 
 def _check_results(job: ProjectJob | TextureJob, count: int, limits: Limits) -> None:
@@ -84,6 +86,29 @@ def _check_base(job: ProjectJob | TextureJob, count: int, facts: Facts) -> None:
         raise invalid("job.keep", f"{len(job.keep)} masks for {count} textures")
     for index, digest in enumerate(job.keep):
         check_tensor(digest, f"job.keep[{index}]", ("uint8",), ((side, side),), facts)
+
+
+def _check_base_map(found: BaseMap, index: int, job: ProjectJob | TextureJob, count: int, facts: Facts) -> None:
+    path, side, kinds = f"job.base_maps[{index}]", job.texture_size, MAPS[1:]
+    if not job.base:
+        raise invalid(path, "maps lie under the job's where the base does; there is none, job.base")
+    if found.kind not in kinds:
+        raise invalid(f"{path}.kind", f"it can be {', '.join(kinds)}, not {quoted(found.kind)}")
+    if found.kind not in job.maps:
+        raise invalid(f"{path}.kind", f"{found.kind} isn't among the job's maps")
+    if found.kind in [other.kind for other in job.base_maps[:index]]:
+        raise invalid(f"{path}.kind", f"{found.kind} is there twice")
+    if len(found.textures) != count:
+        raise invalid(f"{path}.textures", f"{len(found.textures)} maps for {count} textures")
+    shape = (side, side, 3) if found.kind == "normal" else (side, side)
+    dtypes = ("uint16",) if found.kind == "height" else ("uint8", "uint16")
+    for place, digest in enumerate(found.textures):
+        check_tensor(digest, f"{path}.textures[{place}]", dtypes, (shape,), facts)
+    if found.kind == "height" and not (math.isfinite(found.height_range) and found.height_range > 0.0):
+        raise invalid(
+            f"{path}.height_range",
+            f"a height needs how far its black and white are apart, above 0, not {found.height_range}",
+        )
 
 
 def _check_mesh(mesh: MeshRef, path: str, facts: Facts) -> int:

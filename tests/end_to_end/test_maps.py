@@ -166,6 +166,67 @@ def test_a_picture_on_part_of_a_surface_leaves_the_rest_as_it_was(api, scene):
     assert reader.inputs["Strength"].links[0].from_socket.name == "Alpha"
 
 
+@pytest.fixture
+def mapped(api, scene, cube):
+    """The cube with a texture all around and all maps, and how they were sent."""
+    return api.texture_around([cube], maps=ALL).prepared
+
+
+def test_maps_of_what_a_picture_does_not_show_stay_as_they_were(api, scene, cube, mapped):
+    """To the number; and those there were are made, though none is ticked any more."""
+    scene.scumble.maps = set()
+    picture = api.generate(prompt="polished gold")
+    record = api.texture_from_view(picture, [cube])
+    assert set(record.job.maps) == set(ALL)
+    assert {base_map.kind for base_map in record.job.base_maps} == set(ALL) - {"albedo"}
+    painted = record.prepared["texture/Cube"].pixels[..., 3]
+    assert 0.02 < (painted == 255).mean() < 0.9
+    shader = shader_of(cube.active_material)
+    shown = {
+        "albedo": source_of(shader.inputs["Base Color"]),
+        "roughness": source_of(shader.inputs["Roughness"]),
+        "metallic": source_of(shader.inputs["Metallic"]),
+        "normal": source_of(source_of(shader.inputs["Normal"]).inputs["Color"]),
+    }
+    for kind, node in shown.items():
+        before = mapped[f"{kind}/Cube"].pixels
+        found = np.rint(pixels_of(node.image)[..., : before.shape[2]] * 255.0)
+        np.testing.assert_array_equal(found[painted == 0], before[painted == 0], err_msg=kind)
+    metal = record.prepared["metallic/Cube"].pixels[..., 0]
+    assert np.median(metal[painted == 255]) == 255
+    units = [json.loads(each.record)["provenance"]["maps"]["height_range"]["Cube"]
+             for each in (mapped["height/Cube"], record.prepared["height/Cube"])]  # fmt: skip
+    before, after = (each["height/Cube"].pixels[..., 0] - 32768.0 for each in (mapped, record.prepared))
+    np.testing.assert_allclose(after[painted == 0] * units[1], before[painted == 0] * units[0], atol=units[1])
+
+
+def test_what_is_kept_has_its_maps_too(api, scene, cube, mapped):
+    mask = bpy.data.images.new("Mask", 16, 16)
+    values = np.zeros((16, 16, 4), np.float32)
+    values[:, :8, :3], values[..., 3] = 1.0, 1.0
+    mask.pixels.foreach_set(values.ravel())
+    scene.scumble.keep_mask = mask
+    record = api.texture_around([cube], prompt="polished gold", maps=("metallic", "normal"))
+    half = record.job.texture_size // 2
+    for kind in ("normal", "metallic"):
+        before, after = (each[f"{kind}/Cube"].pixels[:, : half - 8] for each in (mapped, record.prepared))
+        np.testing.assert_array_equal(after, before, err_msg=kind)
+    assert (record.prepared["metallic/Cube"].pixels[:, half + 8 :, 0] == 255).any()
+
+
+def test_a_plain_material_keeps_its_numbers_where_nothing_is_painted(api, scene, cube):
+    shader = shader_of(cube.active_material)
+    shader.inputs["Roughness"].default_value, shader.inputs["Metallic"].default_value = 0.2, 0.6
+    record = api.texture_around([cube], views={"CURRENT"}, unseen="KEEP", maps=ALL)
+    plain = round(255 * (1.055 * 0.8 ** (1 / 2.4) - 0.055))
+    unseen = (record.prepared["texture/Cube"].pixels[..., :3] == plain).all(-1)
+    assert unseen.mean() > 0.3
+    for kind, value in (("roughness", 51), ("metallic", 153)):
+        found = record.prepared[f"{kind}/Cube"].pixels[..., 0]
+        assert np.median(found[unseen]) == value
+        assert (found[unseen] == value).mean() > 0.8  # all but what borders on paint
+
+
 def test_a_picture_as_a_flat_material_has_maps_of_its_own(api, scene):
     record = api.generate(maps=("normal", "height"), result_actions={"IMAGE"})
     assert list(record.prepared) == ["image/0", "normal/0", "height/0"]

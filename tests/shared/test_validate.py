@@ -14,6 +14,7 @@ from scumble_shared.camera import Camera, look_at, orthographic, pack_matrix, pe
 from scumble_shared.errors import ErrorCode, RemedyAction, ScumbleError
 from scumble_shared.job import (
     SAMPLERS,
+    BaseMap,
     Control,
     ControlImagesJob,
     GenerateJob,
@@ -63,6 +64,8 @@ ARRAYS = {
     "base": np.zeros((64, 64, 4), np.uint8),
     "fine_base": np.zeros((64, 64, 4), np.uint16),
     "keep": np.zeros((64, 64), np.uint8),
+    "relief": np.zeros((64, 64), np.uint16),
+    "bumps": np.zeros((64, 64, 3), np.uint8),
 }
 IDENTITY = pack_matrix(np.eye(4))
 
@@ -420,6 +423,29 @@ class TestTexturing:
     )
     def test_meshes_are_refused(self, changes, field):
         assert BENCH.error(BENCH.mesh(**changes)).field == f"job.meshes[0].{field}"
+
+    @pytest.mark.parametrize(
+        ("wrong", "field"),
+        [
+            (BaseMap("gloss", ("keep",)), "kind"),
+            (BaseMap("albedo", ("bumps",)), "kind"),
+            (BaseMap("ao", ("keep",)), "kind"),
+            (BaseMap("normal", ("bumps",)), "kind"),
+            (BaseMap("roughness", ()), "textures"),
+            (BaseMap("roughness", ("bumps",)), "textures[0]"),
+            (BaseMap("height", ("relief",)), "height_range"),
+            (BaseMap("height", ("keep",), 0.5), "textures[0]"),
+        ],
+    )
+    def test_maps_of_the_base_are_refused(self, wrong, field):
+        """Two that are right stand before each; ao isn't among the job's maps, a second normal is one too many."""
+        maps = (BaseMap("normal", ("bumps",)), BaseMap("metallic", ("relief",)), wrong)
+        named = tuple(replace(each, textures=tuple(BENCH.digest[name] for name in each.textures)) for each in maps)
+        wanted = {"maps": ("albedo", "normal", "metallic", "roughness", "height"), "base": (BENCH.digest["base"],)}
+        for job in (BENCH.project(**wanted), BENCH.texture(**wanted)):
+            BENCH.passes(replace(job, base_maps=named[:2]))
+            assert BENCH.error(replace(job, base_maps=named)).field == f"job.base_maps[2].{field}"
+            assert BENCH.error(replace(job, base_maps=named[:1], base=())).field == "job.base_maps[0]"
 
     def test_corners_of_another_number_than_triangles(self):
         bench = Bench(uvs=np.zeros((3, 3, 2), np.float32))

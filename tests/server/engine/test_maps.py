@@ -12,7 +12,7 @@ from scumble_server.texturing.shapes import plane, torus
 from scumble_server.texturing.views import place
 from scumble_shared.camera import Camera, look_at, orthographic, pack_matrix
 from scumble_shared.errors import ErrorCode, ScumbleError
-from scumble_shared.job import MAPS, GenerateJob, MeshRef, ProjectJob, TextureJob, TextureView, View
+from scumble_shared.job import MAPS, BaseMap, GenerateJob, MeshRef, ProjectJob, TextureJob, TextureView, View
 
 from .conftest import Hooks, picture
 
@@ -110,6 +110,40 @@ class TestOfTextures:
         free = run(executor, job, {"base": base, "keep": none}).tensors
         assert free["metallic/Ring"].min() == 255
         assert np.ptp(free["height/Ring"].astype(int)) > 100
+
+    @pytest.mark.parametrize("around", [True, False], ids=["all around", "one view"])
+    def test_what_the_base_had_stays_where_its_colours_do(self, executor, around):
+        """Beside a half that is kept, one that views paint; numbers that no job would make."""
+        had = {"roughness": np.full((SIZE, SIZE), 33, np.uint8), "metallic": np.full((SIZE, SIZE), 77, np.uint8)}
+        had["normal"] = np.broadcast_to(np.uint8((200, 128, 232)), (SIZE, SIZE, 3)).copy()
+        had["height"], had["ao"] = np.full((SIZE, SIZE), 50000, np.uint16), np.full((SIZE, SIZE), 99, np.uint8)
+        base = np.concatenate([picture(9, SIZE, SIZE), np.full((SIZE, SIZE, 1), 255, np.uint8)], axis=2)
+        kept = np.zeros((SIZE, SIZE), np.uint8)
+        kept[:, : SIZE // 2] = 255
+        maps = tuple(BaseMap(kind, (kind,), 5.0 if kind == "height" else 0.0) for kind in had)
+        job, name = (rebake(), "Ring") if around else (project(), "Wall")
+        given = {"base": base, "keep": kept, **had}
+        plain = run(executor, replace(job, base=("base",), keep=("keep",)), given).tensors
+        output = run(executor, replace(job, base=("base",), keep=("keep",), base_maps=maps), given)
+        pad = 8  # what is kept runs round islands as far as they are padded
+        for kind, before in had.items():
+            found = output.tensors[f"{kind}/{name}"]
+            np.testing.assert_array_equal(found[:, : SIZE // 2 - pad], before[:, : SIZE // 2 - pad], err_msg=kind)
+            assert (found[:, SIZE // 2 + pad :] != before[:, SIZE // 2 + pad :]).any(), kind
+        new = output.tensors[f"weight/{name}"] if around else output.tensors[f"texture/{name}"][..., 3]
+        painted = (new == 255) & (np.arange(SIZE) >= SIZE // 2 + pad)
+        assert painted.sum() > 20
+        for kind in ("roughness", "metallic"):
+            np.testing.assert_array_equal(output.tensors[f"{kind}/{name}"][painted], plain[f"{kind}/{name}"][painted])
+        np.testing.assert_array_equal(output.tensors[f"albedo/{name}"], plain[f"albedo/{name}"])
+        assert output.provenance["maps"]["height_range"][name] == 5.0
+
+    def test_a_map_that_does_not_fit_the_texture_is_refused(self, executor):
+        base = np.concatenate([picture(9, SIZE, SIZE), np.full((SIZE, SIZE, 1), 255, np.uint8)], axis=2)
+        job = rebake(base=("base",), base_maps=(BaseMap("roughness", ("small",)),))
+        with pytest.raises(ScumbleError) as caught:
+            run(executor, job, {"base": base, "small": np.zeros((SIZE, SIZE // 2), np.uint8)})
+        assert (caught.value.code, caught.value.info.field) == (ErrorCode.INVALID_FIELD, "job.base_maps[0].textures[0]")
 
     def test_words_tell_the_material(self, executor):
         metal, stone = run(executor, rebake(prompt="polished gold")), run(executor, rebake(prompt="a mossy rock"))

@@ -12,6 +12,7 @@ from scumble_shared.tensor import AnyArray, Digest
 from ...service import JobHooks
 from ..fuse import FuseOptions, ViewImage
 from ..mesh import Mesh
+from .earlier import Earlier, load_earlier
 from .estimate import Appearance
 from .flat import flat_height_range, flat_maps
 from .make import Wanted, make_maps
@@ -61,7 +62,12 @@ def maps_of_textures(
     masks = {name: _kept(job, place, name, tensors, results) for place, name in enumerate(names)}
     kept = {name: mask for name, mask in masks.items() if mask is not None}
     painted = {name: tensors[job.keep[place]] for place, name in enumerate(names)} if job.keep else {}
-    made = make_maps(wanted, job.meshes, meshes, views, textures, kept, painted, appearances, hooks.check_cancelled)
+    earlier = Earlier()
+    if job.base_maps:
+        stays = {name: _stays(job, place, name, tensors, results) for place, name in enumerate(names)}
+        earlier = load_earlier(job, tensors, stays)
+    check = hooks.check_cancelled
+    made = make_maps(wanted, job.meshes, meshes, views, textures, kept, painted, earlier, appearances, check)
     return made.results, _facts(job, teller, made.height_range)
 
 
@@ -100,6 +106,21 @@ def _kept(
     return unseen if mask is None else np.maximum(unseen, mask)
 
 
+def _stays(
+    job: ProjectJob | TextureJob,
+    place: int,
+    name: str,
+    tensors: Mapping[Digest, AnyArray],
+    results: Mapping[str, AnyArray],
+) -> AnyArray:
+    """How far the base stays, uint8 S x S, as the colours have it."""
+    if isinstance(job, ProjectJob):
+        return 255 - _eight_bits(results[f"texture/{name}"][..., 3])
+    there = _eight_bits(tensors[job.base[place]][..., 3])
+    stays: AnyArray = np.minimum(255 - results[f"weight/{name}"], there)
+    return np.maximum(stays, tensors[job.keep[place]]) if job.keep else stays
+
+
 def _facts(
     job: GenerateJob | ProjectJob | TextureJob, teller: Teller | None, height_range: Mapping[str, float]
 ) -> dict[str, object]:
@@ -111,5 +132,8 @@ def _facts(
 
 def _bytes(picture: AnyArray) -> AnyArray:
     """uint8 H x W x 3."""
-    rgb = picture[..., :3]
-    return rgb if rgb.dtype == np.uint8 else (rgb // 257).astype(np.uint8)
+    return _eight_bits(picture[..., :3])
+
+
+def _eight_bits(numbers: AnyArray) -> AnyArray:
+    return numbers if numbers.dtype == np.uint8 else (numbers // 257).astype(np.uint8)

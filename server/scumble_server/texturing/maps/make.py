@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from types import MappingProxyType
@@ -19,6 +19,7 @@ from ..fuse import FuseOptions, ViewImage, fuse
 from ..mesh import Mesh, to_tensor
 from ..raster import rasterise
 from ..surface import Surface
+from .earlier import Earlier
 from .estimate import CAVITY, COLOUR, EVEN, HEIGHT, METALLIC, NEUTRAL, ROUGHNESS, SLOPE, Appearance, estimate
 from .materials import PLAIN, prior_of
 from .occlusion import sky_of
@@ -56,6 +57,7 @@ def make_maps(
     textures: Mapping[str, AnyArray],
     kept: Mapping[str, AnyArray],
     painted: Mapping[str, AnyArray] = MappingProxyType({}),
+    earlier: Earlier | None = None,
     appearances: Sequence[Appearance] | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> Made:
@@ -63,9 +65,11 @@ def make_maps(
 
     refs: the job's. meshes: one for each texture. views: with their pictures, linear. textures: those finished, by
     name; albedo is made of them. kept: how far (uint8 S x S) each of them, by name, isn't what views show. painted: the
-    same of what the artist painted, of which pictures say nothing: it is a plain surface there.
+    same of what the artist painted, of which pictures say nothing: it is a plain surface there, unless ``earlier``, the
+    maps that there were, says more.
     appearances: of a model, one for each view. ``check`` is called between chunks of work and may raise to stop it.
     """
+    earlier = earlier or Earlier()
     found = estimate(meshes, views, prior_of(wanted.prompt), appearances, check)
     gains = torch.ones(len(views), found.views[0].image.shape[1], device=meshes[0].device)
     sky = sky_of(meshes, check) if "ao" in wanted.kinds else None
@@ -79,12 +83,15 @@ def make_maps(
         for surface, part, trust in zip(surfaces, fused, trusts, strict=True):
             name = surface.mesh.texture_name
             if name in painted:
-                _leave(part.colour, to_tensor(painted[name], surface.mesh.device).flatten().float() / 255.0)
+                share = to_tensor(painted[name], surface.mesh.device).flatten().float() / 255.0
+                _leave(part.colour, share, earlier.kinds(name))
             pads = nearest_filled(surface.texels.covered, padding(wanted.size), repeats=surface.texels.repeats)
             maps = TextureMaps(surface, part.colour, trust, wanted.bits, matrix, pads, sky, check)
             for kind in wanted.kinds:
-                results[f"{kind}/{name}"] = maps.map(kind, textures[name], kept.get(name))
-    return Made(results, {mesh.texture_name: found.height_range for mesh in meshes})
+                made = maps.map(kind, textures[name], kept.get(name))
+                results[f"{kind}/{name}"] = earlier.under(kind, name, made, found.height_range, pads)
+    whole = max(found.height_range, earlier.height_range)
+    return Made(results, {mesh.texture_name: whole for mesh in meshes})
 
 
 def _fill(
@@ -117,9 +124,19 @@ def _make_plain(surface: Surface, values: Tensor, trust: Tensor) -> None:
         values[channel][~near] = value
 
 
-def _leave(values: Tensor, share: Tensor) -> None:
-    """Makes a plain surface of what the artist painted. values: (C, S * S), changed. share: (S * S,), of that."""
-    plain = {ROUGHNESS: PLAIN.roughness, METALLIC: PLAIN.metallic, HEIGHT: NEUTRAL, CAVITY: 1.0}
-    plain |= dict.fromkeys(range(SLOPE.start, SLOPE.stop), NEUTRAL)
-    for channel, value in plain.items():
-        values[channel] += (value - values[channel]) * share
+_PLAIN = {
+    "roughness": {ROUGHNESS: PLAIN.roughness},
+    "metallic": {METALLIC: PLAIN.metallic},
+    "height": {HEIGHT: NEUTRAL},
+    "ao": {CAVITY: 1.0},
+    "normal": dict.fromkeys(range(SLOPE.start, SLOPE.stop), NEUTRAL),
+}
+"""Channels of a plain surface, by the map they are for."""
+
+
+def _leave(values: Tensor, share: Tensor, known: Collection[str]) -> None:
+    """Makes a plain surface of what the artist painted, in all maps but ``known`` ones. values: (C, S * S), changed.
+    share: (S * S,), of that."""
+    for kind, channels in _PLAIN.items():
+        for channel, value in channels.items() if kind not in known else ():
+            values[channel] += (value - values[channel]) * share
