@@ -50,8 +50,9 @@ CAPTION_DROPOUT = 0.12
 CONTROL_MIX = (0.34, 0.21, 0.3, 0.15)
 """How often training shows depth alone, both controls, normals alone, and no control at all."""
 
-BEGINNINGS = 0.5
-"""Samples of pure noise for each of any noise."""
+BEGINNINGS = (0.5, 0.2)
+"""Samples of pure noise for each of any noise, at the beginning of training and at its end: colour and light are
+decided there, and learnt first; patterns form later on the way."""
 
 MADE_LATENT_NOISE = 0.06
 """Generated latents are a little off; a decoder that has only seen right ones turns that into grain."""
@@ -167,7 +168,9 @@ def train_diffusion(run: Run) -> None:
         tokens = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids.to(device)
         words = text(tokens).last_hidden_state
         # A good share begins from nothing but noise: what words and geometry say by themselves is learnt there.
-        drawn = torch.rand(count, generator=generator) * (1.0 + BEGINNINGS)
+        first, last = BEGINNINGS
+        beginnings = first + (last - first) * min(1.0, trainer.minutes / run.total)
+        drawn = torch.rand(count, generator=generator) * (1.0 + beginnings)
         t = (drawn * len(alphas)).long().clamp(max=len(alphas) - 1).to(device)
         a = alphas[t].sqrt()[:, None, None, None]
         s = (1 - alphas[t]).sqrt()[:, None, None, None]

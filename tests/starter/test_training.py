@@ -13,6 +13,7 @@ import checkpoint
 import pytest
 import torch
 from autoencoder import OFFSET, pixels_to_latents
+from average import average
 from captured import Captured
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from evaluate import HELD_OUT, Bench, geometry, table
@@ -125,6 +126,20 @@ def test_an_untrained_stage_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(FileNotFoundError, match="'decoder'"):
         averaged(tmp_path, "decoder", "decoder", torch.device("cpu"))
+
+
+def test_trainings_side_by_side_are_joined_by_their_mean(trained: Path, tmp_path: Path) -> None:
+    tensors, facts = checkpoint.load(trained / "work" / "diffusion", CPU)
+    for name, factor, steps in (("a", 1.0, 10), ("b", 3.0, 12)):
+        checkpoint.save(tmp_path / name / "diffusion", {key: part * factor for key, part in tensors.items()},
+                        {**facts, "step": steps})  # fmt: skip
+    script("average.py", str(tmp_path / "a"), str(tmp_path / "b"), str(tmp_path / "both"))
+    joined, told = checkpoint.load(tmp_path / "both" / "diffusion", CPU)
+    assert (told["step"], told["size"], joined.keys()) == (12, "tiny", tensors.keys())
+    for key, part in tensors.items():
+        torch.testing.assert_close(joined[key], part * 2.0)
+    with pytest.raises(ValueError, match="no checkpoint"):
+        average([tmp_path / "a", tmp_path / "none"], tmp_path / "out")
 
 
 def test_painting_again_follows_the_schedule(trained: Path) -> None:
