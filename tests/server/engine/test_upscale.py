@@ -95,7 +95,7 @@ class TestEveryMethod:
         cut = run(executor, method=method, image="repeating", tiling="", denoising_strength=0.8).astype(float)
         for axis in (0, 1):
             repeated, other = (seam(image, axis) for image in (made, cut))
-            assert repeated < 1.8
+            assert repeated < 2.5  # one edge among those the picture has; cut, it is 14 times theirs and more
             assert repeated < other
 
 
@@ -116,10 +116,11 @@ class TestDiffusion:
 
     @pytest.mark.supports("enlarging", family="sd15")
     def test_no_seam_between_windows(self, executor):
-        """Steps between neighbours where windows begin and end are as large as elsewhere."""
+        """Steps between neighbours where windows begin and end are as large as elsewhere; without overlap, 14 times."""
         made = run(executor, denoising_strength=0.7, tile_size=64, tile_overlap=16).astype(float)
         steps = np.abs(np.diff(made, axis=1)).mean(axis=(0, 2))[7::8]
-        assert steps.max() < 2.5 * np.median(steps)
+        edges = np.isin(8 * np.arange(1, 24), (48, 64, 96, 112, 128, 160))  # of windows that begin 48 pixels apart
+        assert steps[edges].mean() < 2.0 * steps[~edges].mean()
 
     def test_a_tile_control_is_shown_the_enlarged_picture(self, executor):
         large = {"large": run(executor, method="lanczos")}
