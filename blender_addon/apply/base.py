@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .materials import base_color_of, principled_of
 
-__all__ = ["base_texture", "image_on"]
+__all__ = ["base_texture", "image_on", "pixels_of"]
 
 
 def base_texture(thing: bpy.types.Object, uv_map: str, size: int) -> NDArray[np.uint8] | None:
@@ -41,6 +41,14 @@ def image_on(node: bpy.types.Node, uv_map: str, size: int, space: str) -> bpy.ty
     return image if fits else None
 
 
+def pixels_of(image: bpy.types.Image) -> NDArray[np.float32]:
+    """H x W x channels, top row first, in [0, 1] as they are kept."""
+    width, height = image.size
+    values = np.empty(width * height * image.channels, np.float32)
+    image.pixels.foreach_get(values)
+    return values.reshape(height, width, image.channels)[::-1]
+
+
 def _srgb(color: tuple[float, ...]) -> NDArray[np.uint8]:
     """Linear RGB -> sRGB bytes with full alpha."""
     linear = np.clip(np.array(color[:3]), 0.0, 1.0)
@@ -53,6 +61,4 @@ def _picture(material: bpy.types.Material, uv_map: str, size: int) -> NDArray[np
     image = None if node is None else image_on(node, uv_map, size, "sRGB")
     if image is None or image.is_float:
         return None
-    values = np.zeros(size * size * 4, np.float32)
-    image.pixels.foreach_get(values)
-    return np.rint(values.reshape(size, size, 4)[::-1] * 255.0).astype(np.uint8)
+    return np.rint(pixels_of(image) * 255.0).astype(np.uint8)

@@ -10,12 +10,11 @@ from dataclasses import dataclass, replace
 
 import bpy
 import numpy as np
-from numpy.typing import NDArray
 from scumble_shared.job import MAPS, BaseMap, ProjectJob, TextureJob, texture_names
 from scumble_shared.tensor import AnyArray, Digest
 
 from ..connection.addressing import stand_in
-from .base import image_on
+from .base import image_on, pixels_of
 from .images import HEIGHT_RANGE, MAP_KIND, PROVENANCE
 from .material_maps import is_occlusion_group
 from .materials import PLAIN_ROUGHNESS, principled_of
@@ -89,18 +88,10 @@ def _numbers(found: _Found | None, kind: str, size: int) -> AnyArray:
         return np.full(shape, round(found.value * 255), np.uint8)
     if kind == "height" or found.image.is_float:
         dtype = np.uint16
-    values = _pixels(found.image)[..., : 3 if kind == "normal" else 1].reshape(shape)
+    values = pixels_of(found.image)[..., : 3 if kind == "normal" else 1].reshape(shape)
     most = np.float32(np.iinfo(dtype).max)
     numbers: AnyArray = np.rint(np.clip(values, 0.0, 1.0) * most).astype(dtype)
     return numbers
-
-
-def _pixels(image: bpy.types.Image) -> NDArray[np.float32]:
-    """H x W x channels, top row first."""
-    width, height = image.size
-    values = np.empty(width * height * image.channels, np.float32)
-    image.pixels.foreach_get(values)
-    return values.reshape(height, width, image.channels)[::-1]
 
 
 def _maps_there(thing: bpy.types.Object, uv_map: str, size: int) -> Iterator[tuple[str, _Found]]:

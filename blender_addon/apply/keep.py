@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scumble_shared.errors import ErrorCode, ScumbleError
 
+from .base import pixels_of
+
 __all__ = ["keep_mask"]
 
 
@@ -20,9 +22,7 @@ def keep_mask(image: bpy.types.Image, size: int) -> NDArray[np.uint8]:
         raise ScumbleError(
             ErrorCode.SCENE, f"{image.name} can't say what to keep: it has no pixels, or several tiles", field="keep"
         )
-    values = np.empty(width * height * image.channels, np.float32)
-    image.pixels.foreach_get(values)
-    pixels = values.reshape(height, width, image.channels)[::-1]
+    pixels = pixels_of(image)
     mask = pixels[..., : min(3, image.channels)].mean(axis=2)
     if image.channels == 4 and pixels[..., 3].min() < pixels[..., 3].max():
         mask = pixels[..., 3]

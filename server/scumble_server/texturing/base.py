@@ -17,7 +17,9 @@ from .dilate import nearest_filled, padding
 from .mesh import to_tensor
 from .raster import TexelMap
 
-__all__ = ["Base", "load_bases", "opacity", "painted"]
+__all__ = ["Base", "checked", "load_bases", "opacity", "painted"]
+
+NUMBERS = ("uint8", "uint16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,8 @@ def load_bases(
         if given and len(given) != count:
             raise ScumbleError(ErrorCode.INVALID_FIELD, f"{count} textures need as many {word}", field=f"job.{name}")
     side = job.texture_size
-    images = [_checked(tensors[digest], (side, side, 4), f"job.base[{i}]", 16) for i, digest in enumerate(job.base)]
-    masks = [_checked(tensors[digest], (side, side), f"job.keep[{i}]", 8) for i, digest in enumerate(job.keep)]
+    images = [checked(tensors[digest], (side, side, 4), NUMBERS, f"job.base[{i}]") for i, digest in enumerate(job.base)]
+    masks = [checked(tensors[digest], (side, side), NUMBERS[:1], f"job.keep[{i}]") for i, digest in enumerate(job.keep)]
     keeps: list[Tensor | None] = [to_tensor(mask, device).flatten() for mask in masks]
     keeps = keeps or [None] * count
     return [Base(image, keep) for image, keep in zip(images, keeps, strict=True)]
@@ -96,10 +98,10 @@ def opacity(share: Tensor, bits: int) -> AnyArray:
     return as_numbers(share, bits).reshape(side, side)
 
 
-def _checked(array: AnyArray, shape: tuple[int, ...], field: str, most_bits: int) -> AnyArray:
-    fits = array.dtype == np.uint8 or (array.dtype == np.uint16 and most_bits == 16)
-    if array.shape != shape or not fits:
-        wanted = "uint8" if most_bits == 8 else "uint8 or uint16"
+def checked(array: AnyArray, shape: tuple[int, ...], dtypes: tuple[str, ...], field: str) -> AnyArray:
+    """The array. Raises ScumbleError INVALID_FIELD for another shape or type."""
+    if array.shape != shape or array.dtype.name not in dtypes:
+        wanted = " or ".join(dtypes)
         raise ScumbleError(
             ErrorCode.INVALID_FIELD, f"expected {wanted} {shape}, got {array.dtype.name} {array.shape}", field=field
         )

@@ -13,6 +13,8 @@ from scumble_shared.job import ProjectJob, TextureJob, texture_names
 from scumble_shared.tensor import AnyArray, Digest
 from torch import Tensor
 
+from ..base import checked
+
 __all__ = ["Earlier", "load_earlier"]
 
 SURFACE = np.float32(32768.0)
@@ -70,14 +72,7 @@ def load_earlier(
         shape = (side, side, 3) if base_map.kind == "normal" else (side, side)
         dtypes = ("uint16",) if base_map.kind == "height" else ("uint8", "uint16")
         for place, (name, digest) in enumerate(zip(names, base_map.textures, strict=True)):
-            array = tensors[digest]
-            if array.shape != shape or array.dtype.name not in dtypes:
-                raise ScumbleError(
-                    ErrorCode.INVALID_FIELD,
-                    f"expected {' or '.join(dtypes)} {shape}, got {array.dtype.name} {array.shape}",
-                    field=f"{path}[{place}]",
-                )
-            maps[base_map.kind, name] = array
+            maps[base_map.kind, name] = checked(tensors[digest], shape, dtypes, f"{path}[{place}]")
     return Earlier(maps, stays, whole)
 
 
